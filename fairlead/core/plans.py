@@ -1,0 +1,58 @@
+"""How a rollout learns what an analysis stanza of its spec amounts to: the spec of the AnalysisRun to create.
+
+The rollout's machine asks, `fairlead.analysis` answers from the templates, and neither imports the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRef:
+    """A template that a stanza names; `cluster_scope` True: a ClusterAnalysisTemplate."""
+
+    name: str
+    cluster_scope: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlanArg:
+    """An argument as the rollout resolved it; a value of None: named without a value."""
+
+    name: str
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest:
+    """One analysis stanza of a Rollout, with its arguments resolved."""
+
+    namespace: str
+    templates: tuple[TemplateRef, ...]
+    args: tuple[PlanArg, ...] = ()
+    dry_run: tuple[str, ...] = ()
+    measurement_retention: tuple[tuple[str, int], ...] = ()
+    is_background: bool = False  # background metrics may run for ever, the others must end
+    instance_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The answer: the AnalysisRun's spec as JSON data (same request, same bytes), or why there can be none.
+
+    Attributes:
+        error: text for the InvalidSpec condition; empty when the spec is good.
+        field: which field of the stanza is at fault: `templates` or `args`.
+    """
+
+    spec: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    field: str = ""
+
+
+class AnalysisPlanner(Protocol):
+    """Answers from caches: no request, no waiting."""
+
+    def plan(self, request: PlanRequest) -> Plan: ...
