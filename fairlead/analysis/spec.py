@@ -105,15 +105,15 @@ class WebMetric(Wire, frozen=True, kw_only=True):
 
 
 class JobMetadata(Wire, frozen=True, kw_only=True):
-    labels: Annotated[dict[str, str], doc("Labels of the Job.")] = {}
-    annotations: Annotated[dict[str, str], doc("Annotations of the Job.")] = {}
+    labels: Annotated[dict[str, str], doc("Labels of the Job.")] = msgspec.field(default_factory=dict)
+    annotations: Annotated[dict[str, str], doc("Annotations of the Job.")] = msgspec.field(default_factory=dict)
 
 
 class JobMetric(Wire, frozen=True, kw_only=True):
     metadata: Annotated[JobMetadata, doc("Labels and annotations of the Job; the rest is ignored.")] = JobMetadata()
     spec: Annotated[
         dict[str, Any], doc("A batch/v1 JobSpec. Its completion is the verdict, conditions are ignored.")
-    ] = {}
+    ] = msgspec.field(default_factory=dict)
 
 
 class KayentaThreshold(Wire, frozen=True, kw_only=True):
@@ -156,7 +156,7 @@ class DatadogSecretRef(Wire, frozen=True, kw_only=True):
 class DatadogMetric(Wire, frozen=True, kw_only=True):
     interval: Annotated[str, doc("Look-back window, a duration; 5m by default.")] = ""
     query: str = ""
-    queries: dict[str, str] = {}
+    queries: dict[str, str] = msgspec.field(default_factory=dict)
     formula: str = ""
     api_version: Annotated[str, doc("v1 or v2; v1 by default.")] = ""
     aggregator: str = ""
