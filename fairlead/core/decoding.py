@@ -1,0 +1,147 @@
+"""User-written JSON to typed values: lenient where Kubernetes is, exact about what is wrong otherwise.
+
+Unknown fields are skipped, `null` stands for an absent field (as Go reads it), and a value of the wrong type becomes
+a `SpecError` that names the field path, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+
+from fairlead.core.errors import SpecError
+
+T = TypeVar("T")
+
+INT32_MAX = 2**31 - 1
+Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=INT32_MAX, extra_json_schema={"format": "int32"})]
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1, extra_json_schema={"format": "int64"})]
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Settings of a value that a user writes: camelCase, unknown fields skipped, absent fields not written."""
+
+
+def doc(text: str) -> msgspec.Meta:
+    """Return the annotation that documents a field, in the code and in the generated CRD."""
+    return msgspec.Meta(description=text)
+
+
+_WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<path>.*)`)?$", re.DOTALL)
+_SEGMENT = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_PYTHON = {"str": str, "int": int, "object": dict, "array": list, "bool": bool}
+_VALUE_CHARACTERS_MAX = 80
+
+
+class Decoder(Generic[T]):
+    """Decodes one type from JSON bytes; reuse it.
+
+    Args:
+        of: the type.
+        root: the field path of the whole, such as `spec`.
+        opaque: keys below which `null` is data and is kept (a plug-in's own configuration).
+    """
+
+    def __init__(self, of: type[T], *, root: str, opaque: Collection[str] = ()) -> None:
+        self._decoder = msgspec.json.Decoder(of)
+        self._root = root
+        self._opaque = frozenset(opaque)
+
+    def decode(self, raw: bytes | msgspec.Raw) -> T:
+        """Return the value.
+
+        Raises:
+            SpecError: not JSON, nested too deeply, or a field of the wrong type.
+
+        >>> Decoder(dict[str, int], root="spec").decode(b'{"a": "x"}')
+        Traceback (most recent call last):
+        ...
+        fairlead.core.errors.SpecError: spec.a: Invalid value: "x": expected int, found str
+        """
+        data = bytes(raw)
+        try:
+            if b"null" in data:
+                data = self._without_nulls(data)
+            try:
+                return self._decoder.decode(data)
+            except msgspec.ValidationError as error:
+                raise explain(error, msgspec.json.decode(data), root=self._root) from None
+        except RecursionError:
+            raise SpecError("nested too deeply", path=self._root) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SpecError(f"not valid JSON: {error}", path=self._root) from None
+
+    def _without_nulls(self, data: bytes) -> bytes:
+        # One level at a time, as raw JSON, so that what is opaque stays byte-equal.
+        try:
+            fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        except msgspec.ValidationError:
+            return data
+        kept: dict[str, Any] = {}
+        for key, raw in fields.items():
+            if key in self._opaque or b"null" not in bytes(raw):
+                kept[key] = raw
+            elif (value := self._strip(msgspec.json.decode(raw))) is not None:
+                kept[key] = value
+        return msgspec.json.encode(kept)
+
+    def _strip(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: inner if key in self._opaque else self._strip(inner)
+                for key, inner in value.items()
+                if inner is not None
+            }
+        if isinstance(value, list):
+            return [self._strip(item) for item in value]
+        return value
+
+
+def explain(error: msgspec.ValidationError, data: Any, *, root: str) -> SpecError:
+    """Return the SpecError for a value that did not fit its type.
+
+    Args:
+        error: what msgspec said.
+        data: the same document as plain JSON data, to quote from.
+        root: the field path of the whole.
+    """
+    matched = _WHERE.match(str(error))
+    what, where = (matched["what"], matched["path"] or "") if matched else (str(error), "")
+    expected, found = _expectation(what)
+    path, value = root, data
+    for segment in _SEGMENT.finditer(where):
+        name, index = segment.groups()
+        if name is not None:
+            path, value = f"{path}.{name}", value.get(name) if isinstance(value, dict) else None
+        elif isinstance(value, list) and index != "...":
+            path, value = f"{path}[{index}]", value[int(index)] if int(index) < len(value) else None
+        elif isinstance(value, dict):
+            key = _culprit(value, expected)
+            path, value = f"{path}.{key}", value.get(key)
+    if what.startswith("Object missing required field"):
+        return SpecError("Required value", path=f"{path}.{what.split('`')[1]}")
+    quoted = json.dumps(value, ensure_ascii=False, default=str)
+    if len(quoted) > _VALUE_CHARACTERS_MAX:
+        quoted = quoted[:_VALUE_CHARACTERS_MAX] + "…"
+    if not what.startswith("Expected "):
+        detail = f"{what[:1].lower()}{what[1:]}"
+    else:
+        detail = f"expected {expected}, found {found}" if found else f"expected {expected}"
+    return SpecError(f"Invalid value: {quoted}: {detail}", path=path)
+
+
+def _expectation(what: str) -> tuple[str, str]:
+    """Split msgspec's "Expected `int | null`, got `str`" into what was expected and what was found."""
+    text = what.removeprefix("Expected ").replace("`", "").replace(" | null", "")
+    expected, _, found = text.partition(", got ")
+    return expected, found
+
+
+def _culprit(values: dict[str, Any], expected: str) -> str:
+    """Return the key of the entry that is wrong: msgspec does not name keys of free mappings."""
+    wanted = tuple(_PYTHON[word] for word in expected.split(" | ") if word in _PYTHON)
+    return next((key for key, value in values.items() if wanted and not isinstance(value, wanted)), "*")
