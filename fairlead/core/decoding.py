@@ -1,5 +1,7 @@
 """User-written JSON to typed values: lenient where Kubernetes is, exact about what is wrong otherwise.
 
+Here too: one object of the API to its value, so that an odd object degrades itself alone (`decode_object`).
+
 Unknown fields are skipped, `null` stands for an absent field (as Go reads it), and a value of the wrong type becomes
 a `SpecError` that names the field path, what was found and what was expected.
 """
@@ -13,7 +15,10 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
+from fairlead.core.cluster import Undecodable
 from fairlead.core.errors import SpecError
+from fairlead.core.objects import Kind, ObjectMeta
+from fairlead.core.objects import T as ObjectT
 
 T = TypeVar("T")
 
@@ -145,3 +150,75 @@ def _culprit(values: dict[str, Any], expected: str) -> str:
     """Return the key of the entry that is wrong: msgspec does not name keys of free mappings."""
     wanted = tuple(_PYTHON[word] for word in expected.split(" | ") if word in _PYTHON)
     return next((key for key, value in values.items() if wanted and not isinstance(value, wanted)), "*")
+
+
+# -- objects of the API ----------------------------------------------------------------------------------------------
+
+# What a `Kind.decode` may raise for bad bytes: msgspec's errors and invalid UTF-8 are ValueErrors, and a document
+# nested some thousand levels deep ends in a RecursionError.
+DECODE_ERRORS = (ValueError, SpecError, RecursionError)
+
+_AT = re.compile(r"^(?P<text>.*) - at `\$\.?(?P<path>.*)`$", re.DOTALL)
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class _Identity(msgspec.Struct, frozen=True, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+
+class _Identified(msgspec.Struct, frozen=True):
+    metadata: _Identity = _Identity()
+
+
+_metadata = msgspec.json.Decoder(_Metadata)
+_identified = msgspec.json.Decoder(_Identified)
+
+
+def describe_decode_error(error: Exception) -> str:
+    """Return what is wrong as `field.path: expected this, got that`, in the words of our other messages.
+
+    >>> describe_decode_error(ValueError("Expected `int`, got `str` - at `$.spec.replicas`"))
+    'spec.replicas: expected int, got str'
+    """
+    if isinstance(error, RecursionError):
+        return "nested too deeply to be read"
+    if isinstance(error, SpecError):
+        return str(error)
+    found = _AT.match(str(error))
+    text = (found.group("text") if found else str(error)).replace("`", "")
+    text = text[:1].lower() + text[1:]
+    return f"{found.group('path')}: {text}" if found else text
+
+
+def decode_object(kind: Kind[ObjectT], raw: bytes) -> ObjectT | Undecodable:
+    """Return the object, or what could be read of its metadata and why the rest could not."""
+    try:
+        value = kind.decode(raw)
+    except DECODE_ERRORS as error:
+        return Undecodable(metadata=_readable_metadata(raw), error=describe_decode_error(error))
+    if not value.metadata.name:
+        return Undecodable(metadata=value.metadata, error="metadata.name: expected a name, found none")
+    return value
+
+
+def _readable_metadata(raw: bytes) -> ObjectMeta:
+    try:
+        return _metadata.decode(raw).metadata
+    except DECODE_ERRORS:
+        pass
+    try:  # an odd label must not cost us the name
+        identity = _identified.decode(raw).metadata
+    except DECODE_ERRORS:
+        return ObjectMeta()
+    return ObjectMeta(
+        name=identity.name,
+        namespace=identity.namespace,
+        uid=identity.uid,
+        resource_version=identity.resource_version,
+    )
