@@ -1,0 +1,220 @@
+"""Commands that change an object: each writes exactly what Argo Rollouts' client writes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from fairlead.cli._options import Connection, asynchronous, connection_options
+from fairlead.core.cluster import Cluster
+from fairlead.core.durations import human_duration, parse_go_duration
+from fairlead.core.errors import Conflict, Invalid, SpecError
+from fairlead.core.kinds import carried
+from fairlead.core.objects import Kind, Manifest, ObjectKey
+from fairlead.rollouts import commands
+from fairlead.rollouts.commands import Command
+
+ROLLOUTS = carried("argoproj.io", "v1alpha1", "Rollout", "rollouts")
+ANALYSIS_RUNS = carried("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns")
+REPLICA_SETS = carried("apps", "v1", "ReplicaSet", "replicasets")
+_WORKLOADS = {"Deployment": "deployments", "ReplicaSet": "replicasets"}
+_TRIES = 5
+
+
+async def _send(cluster: Cluster, kind: Kind[Manifest], key: ObjectKey, patches: tuple[Command, ...]) -> None:
+    for command in patches:
+        await cluster.patch(kind, key, command.patch, subresource=command.subresource)
+
+
+@click.command("promote")
+@click.argument("name")
+@click.option("--full", is_flag=True, help="Skip all that is left: steps, pauses and analysis.")
+@connection_options
+@asynchronous
+async def promote_(name: str, full: bool, connection: Connection) -> None:
+    """Take rollout NAME past its pause or its current step."""
+    async with connection.open() as (cluster, namespace):
+        key = ObjectKey(namespace, name)
+        rollout = await cluster.get(ROLLOUTS, key)
+        await _send(cluster, ROLLOUTS, key, commands.promote(rollout.content, full=full))
+    click.echo(f"rollout '{name}' {'fully promoted' if full else 'promoted'}")
+
+
+@click.command("abort")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@connection_options
+@asynchronous
+async def abort_(names: tuple[str, ...], connection: Connection) -> None:
+    """Send all traffic of rollouts NAME... back to stable. Wins over any promote that is not applied yet."""
+    async with connection.open() as (cluster, namespace):
+        for name in names:
+            await _send(cluster, ROLLOUTS, ObjectKey(namespace, name), commands.abort())
+            click.echo(f"rollout '{name}' aborted")
+
+
+@click.group("retry")
+def retry_() -> None:
+    """Start an aborted Rollout again at its first step."""
+
+
+@retry_.command("rollout")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@connection_options
+@asynchronous
+async def retry_rollout(names: tuple[str, ...], connection: Connection) -> None:
+    """Start aborted rollouts NAME... again at their first step."""
+    async with connection.open() as (cluster, namespace):
+        for name in names:
+            await _send(cluster, ROLLOUTS, ObjectKey(namespace, name), commands.retry())
+            click.echo(f"rollout '{name}' retried")
+
+
+@click.command("pause")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@connection_options
+@asynchronous
+async def pause_(names: tuple[str, ...], connection: Connection) -> None:
+    """Halt rollouts NAME... until they are promoted."""
+    async with connection.open() as (cluster, namespace):
+        for name in names:
+            await _send(cluster, ROLLOUTS, ObjectKey(namespace, name), commands.pause())
+            click.echo(f"rollout '{name}' paused")
+
+
+class _GoDuration(click.ParamType[timedelta]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_go_duration(str(value))
+        except ValueError as error:
+            self.fail(f"{error}; expected something like 10s or 1h30m", param, ctx)
+
+
+DURATION = _GoDuration()
+
+
+@click.command("restart")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("-i", "--in", "after", type=DURATION, default="0s", help="Wait that long before, such as 10s.")
+@connection_options
+@asynchronous
+async def restart_(names: tuple[str, ...], after: timedelta, connection: Connection) -> None:
+    """Restart the pods of rollouts NAME..., as disruption budgets allow."""
+    async with connection.open() as (cluster, namespace):
+        for name in names:
+            await _send(cluster, ROLLOUTS, ObjectKey(namespace, name), commands.restart(datetime.now(UTC) + after))
+            click.echo(f"rollout '{name}' restarts in {human_duration(after)}")
+
+
+@click.command("undo")
+@click.argument("name")
+@click.option("--to-revision", type=click.IntRange(min=0), default=0, help="Which revision; 0: the one before.")
+@connection_options
+@asynchronous
+async def undo_(name: str, to_revision: int, connection: Connection) -> None:
+    """Put the pod template of an earlier revision back."""
+    async with connection.open() as (cluster, namespace):
+        key = ObjectKey(namespace, name)
+        rollout = await cluster.get(ROLLOUTS, key)
+        _refuse_workload_ref(rollout)
+        listed = await _list_all(cluster, REPLICA_SETS, namespace)
+        patches = commands.undo(rollout, listed, to_revision=to_revision)
+        await _send(cluster, ROLLOUTS, key, patches)
+    if patches:
+        click.echo(f"rollout '{name}' undo")
+    else:
+        click.echo(f"skipped rollback (current template already matches revision {to_revision})")
+
+
+async def _list_all(cluster: Cluster, kind: Kind[Manifest], namespace: str) -> list[Manifest]:
+    found: list[Manifest] = []
+    token = ""
+    while True:
+        page = await cluster.list(kind, namespace=namespace, continue_token=token)
+        found.extend(page.items)
+        token = page.continue_token
+        if not token:
+            return found
+
+
+def _refuse_workload_ref(rollout: Manifest) -> None:
+    if reference := rollout.content.get("spec", {}).get("workloadRef"):
+        raise SpecError(
+            f"its template lives in {reference.get('kind')} {reference.get('name')}: undo that object instead",
+            path="spec.workloadRef",
+        )
+
+
+@click.group("set")
+def set_() -> None:
+    """Change the images of a Rollout."""
+
+
+@set_.command("image")
+@click.argument("name")
+@click.argument("images", metavar="CONTAINER=IMAGE...", nargs=-1, required=True)
+@connection_options
+@asynchronous
+async def set_image(name: str, images: tuple[str, ...], connection: Connection) -> None:
+    """Give containers of rollout NAME new images; `*=IMAGE` is every container."""
+    wanted = dict(_pair(text) for text in images)
+    async with connection.open() as (cluster, namespace):
+        key = ObjectKey(namespace, name)
+        rollout = await cluster.get(ROLLOUTS, key)
+        kind, target = ROLLOUTS, key
+        if reference := rollout.content.get("spec", {}).get("workloadRef"):
+            kind, target = _workload(reference), ObjectKey(namespace, str(reference.get("name", "")))
+        await _with_retries(lambda: _set_once(cluster, kind, target, wanted))
+    click.echo(f'rollout "{name}" image updated')
+
+
+async def _set_once(cluster: Cluster, kind: Kind[Manifest], key: ObjectKey, images: Mapping[str, str]) -> None:
+    await _send(cluster, kind, key, commands.set_images(await cluster.get(kind, key), images))
+
+
+async def _with_retries(attempt: Callable[[], Awaitable[None]]) -> None:
+    """Read and write again when somebody wrote in between (a failed `test` of a JSON patch is Invalid)."""
+    for _ in range(_TRIES - 1):
+        try:
+            return await attempt()
+        except (Conflict, Invalid):
+            continue
+    return await attempt()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    container, separator, image = text.partition("=")
+    if not separator or not container or not image:
+        raise SpecError(f"expected CONTAINER=IMAGE, found {text!r}")
+    return container, image
+
+
+def _workload(reference: Mapping[str, Any]) -> Kind[Manifest]:
+    kind = str(reference.get("kind", ""))
+    if kind not in _WORKLOADS:
+        expected = " or ".join(sorted(_WORKLOADS))
+        raise SpecError(f"expected {expected}, found {kind!r}", path="spec.workloadRef.kind")
+    return carried("apps", "v1", kind, _WORKLOADS[kind])
+
+
+@click.group("terminate")
+def terminate_() -> None:
+    """End an AnalysisRun."""
+
+
+@terminate_.command("analysisrun")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@connection_options
+@asynchronous
+async def terminate_analysisrun(names: tuple[str, ...], connection: Connection) -> None:
+    """End analysis runs NAME...: nothing more is measured, what was found counts."""
+    async with connection.open() as (cluster, namespace):
+        for name in names:
+            await _send(cluster, ANALYSIS_RUNS, ObjectKey(namespace, name), commands.terminate_run())
+            click.echo(f"analysisRun '{name}' terminated")

@@ -1,0 +1,66 @@
+"""`fairlead`: what a person types. Commands are imported when they are run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from fairlead import __version__
+
+# Name -> (module, short help). The help stands here so that listing the commands imports none of them.
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "Run a good and a bad canary on an embedded cluster with a real Envoy."),
+    "controller": ("controller", "Run the reference controller."),
+    "get": ("get", "Show a Rollout with all that belongs to it, or list them."),
+    "status": ("status", "Wait for a Rollout to become healthy or degraded."),
+    "explain": ("explain", "Say what an object waits for, since when, and what comes next."),
+    "promote": ("change", "Take a Rollout past its pause or its current step."),
+    "abort": ("change", "Send all traffic back to the stable revision."),
+    "retry": ("change", "Start an aborted Rollout again."),
+    "pause": ("change", "Halt a Rollout."),
+    "restart": ("change", "Restart the pods of a Rollout."),
+    "undo": ("change", "Return to an earlier revision."),
+    "set": ("change", "Change the images of a Rollout."),
+    "terminate": ("change", "End an AnalysisRun."),
+    "lint": ("lint", "Check manifests offline: every error, with its field path."),
+    "crds": ("crds", "Print the custom resource definitions."),
+    "completion": ("completion", "Print the completion script for a shell."),
+    "version": ("version", "Print the version."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands live in modules of `fairlead.cli`, each named like the command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"fairlead.cli.{_COMMANDS[cmd_name][0]}")
+        # "set" would shadow the built-in inside its module.
+        command: click.Command = getattr(module, f"{cmd_name}_")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_module, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fairlead")
+def main() -> None:
+    """Progressive delivery for Kubernetes: canaries that are verified at the data plane and abort by themselves."""
+
+
+def run(arguments: list[str] | None = None) -> Any:
+    """Run the command line and exit with its code: 0 well, 1 the object is in a bad state, 2 wrong usage."""
+    return main(args=arguments, prog_name="fairlead")
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,157 @@
+"""Prometheus metrics under the names that Argo Rollouts' dashboards and alerts use.
+
+Gauges about objects are computed from the caches when they are scraped: nothing is kept per object, so nothing of a
+deleted object can stay. Source: argo-rollouts: controller/metrics/.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fairlead import __version__
+from fairlead.core.cluster import View
+from fairlead.core.kinds import AnalysisRun, KindCondition, Rollout
+
+_BUCKETS = (0.01, 0.15, 0.25, 0.5, 1.0)  # upstream's
+
+
+class _Strategy(msgspec.Struct, frozen=True, rename="camel"):
+    canary: msgspec.Raw | None = None
+    blue_green: msgspec.Raw | None = None
+
+
+class _Spec(msgspec.Struct, frozen=True):
+    replicas: int | None = None
+    strategy: _Strategy = _Strategy()
+
+
+class _Status(msgspec.Struct, frozen=True, rename="camel"):
+    replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
+    conditions: tuple[KindCondition, ...] = ()
+
+
+_spec = msgspec.json.Decoder(_Spec)
+_status = msgspec.json.Decoder(_Status)
+_PHASE_BY_REASON = {
+    "NewReplicaSetAvailable": "Completed",
+    "RolloutPaused": "Paused",
+    "ReplicaSetCreateError": "Error",
+    "ProgressDeadlineExceeded": "Timeout",
+    "RolloutAborted": "Abort",
+}
+
+
+def phase_of(conditions: Sequence[KindCondition]) -> str:
+    """Return the `phase` label of `rollout_info`, which upstream derives from the conditions."""
+    by_type = {condition.type: condition for condition in conditions}
+    if "InvalidSpec" in by_type:
+        return "InvalidSpec"
+    progressing = by_type.get("Progressing")
+    return _PHASE_BY_REASON.get(progressing.reason if progressing else "", "Progressing")
+
+
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    rollouts: Sequence[Rollout] = ()
+    runs: Sequence[AnalysisRun] = ()
+
+
+class _ObjectGauges(Collector):
+    """Gauges over the objects in the caches, as of the last `look`."""
+
+    def __init__(self) -> None:
+        self.objects = _Objects()
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("namespace", "name")
+        info = GaugeMetricFamily(
+            "rollout_info", "Information about a rollout.", labels=(*labels, "strategy", "traffic_router", "phase")
+        )
+        replicas = {
+            suffix: GaugeMetricFamily(
+                f"rollout_info_replicas_{suffix}", f"Number of {suffix} replicas of a rollout.", labels=labels
+            )
+            for suffix in ("desired", "available", "unavailable", "updated")
+        }
+        for rollout in self.objects.rollouts:
+            key = (rollout.metadata.namespace, rollout.metadata.name)
+            try:
+                spec, status = _spec.decode(rollout.spec), _status.decode(rollout.status)
+            except msgspec.MsgspecError:
+                # An object that cannot be understood is still counted; its condition says what is wrong.
+                info.add_metric((*key, "none", "", "InvalidSpec"), 1)
+                continue
+            strategy = "canary" if spec.strategy.canary else "blueGreen" if spec.strategy.blue_green else "none"
+            info.add_metric((*key, strategy, "", phase_of(status.conditions)), 1)
+            replicas["desired"].add_metric(key, 1 if spec.replicas is None else spec.replicas)
+            replicas["available"].add_metric(key, status.available_replicas)
+            replicas["unavailable"].add_metric(key, status.replicas - status.available_replicas)
+            replicas["updated"].add_metric(key, status.updated_replicas)
+        runs = GaugeMetricFamily("analysis_run_info", "Information about an analysis run.", labels=(*labels, "phase"))
+        for run in self.objects.runs:
+            runs.add_metric((run.metadata.namespace, run.metadata.name, run.phase or "Pending"), 1)
+        version = GaugeMetricFamily("argo_rollouts_controller_info", "The running controller.", labels=("version",))
+        version.add_metric((__version__,), 1)
+        yield from (info, *replicas.values(), runs, version)
+
+
+class ControllerMetrics:
+    """What the controller counts; implements the hooks of the runtime.
+
+    Attributes:
+        registry: what `/metrics` prints; one per controller, never the process-wide default.
+        requests: API requests by verb and resource since the start, for benchmarks and tests.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests: Tally[tuple[str, str]] = Tally()
+        self._gauges = _ObjectGauges()
+        self.registry.register(self._gauges)
+        self._seconds: Mapping[str, Histogram] = {
+            name: Histogram(
+                f"{name}_reconcile", "Seconds per reconciliation.", buckets=_BUCKETS, registry=self.registry
+            )
+            for name in ("rollout", "analysis_run")
+        }
+        self._errors: Mapping[str, Counter] = {
+            name: Counter(f"{name}_reconcile_error", "Reconciliations that failed.", registry=self.registry)
+            for name in ("rollout", "analysis_run")
+        }
+        self._events = Counter(
+            "rollout_events", "Events that were recorded.", ("type", "reason"), registry=self.registry
+        )
+        self._requests = Counter(
+            "controller_clientset_k8s_request",
+            "Requests to the API server.",
+            ("verb", "kind", "status_code"),
+            registry=self.registry,
+        )
+
+    def look(self, rollouts: View[Rollout], runs: View[AnalysisRun]) -> None:
+        """Take the objects that the next exposition describes; called on the loop, before it is printed."""
+        self._gauges.objects = _Objects(rollouts.list(), runs.list())
+
+    def on_reconcile(self, name: str, seconds: float, error: BaseException | None) -> None:
+        """Count one reconciliation of the controller `name`."""
+        self._seconds[name].observe(seconds)
+        if error is not None:
+            self._errors[name].inc()
+
+    def on_event(self, type_: str, reason: str) -> None:
+        """Count one recorded Event."""
+        self._events.labels(type_, reason).inc()
+
+    def on_request(self, verb: str, resource: str, status: int) -> None:
+        """Count one request to the API server; status 0: there was no answer."""
+        self.requests[verb, resource] += 1
+        self._requests.labels(verb, resource, str(status)).inc()
