@@ -45,11 +45,13 @@ class Plan:
     Attributes:
         error: text for the InvalidSpec condition; empty when the spec is good.
         field: which field of the stanza is at fault: `templates` or `args`.
+        value: what stands there, as the InvalidSpec condition quotes it: a template's name, or all of them.
     """
 
     spec: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     field: str = ""
+    value: str = ""
 
 
 class AnalysisPlanner(Protocol):
