@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from fairlead.core.decoding import DECODE_ERRORS
 from fairlead.core.objects import parse_rfc3339, rfc3339
 
 
@@ -160,11 +161,11 @@ def decode_status(raw: bytes | msgspec.Raw) -> AnalysisRunStatus:
     """Return what can be understood of a stored status; the rest counts as absent. Never raises."""
     try:
         return _plausible(_strict.decode(raw))
-    except msgspec.MsgspecError:
+    except DECODE_ERRORS:
         pass
     try:
         plain = msgspec.json.decode(raw)
-    except msgspec.MsgspecError:
+    except DECODE_ERRORS:
         return AnalysisRunStatus()
     return _plausible(_salvage_run(plain)) if isinstance(plain, dict) else AnalysisRunStatus()
 

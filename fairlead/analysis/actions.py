@@ -1,0 +1,49 @@
+"""What may be asked of the world for an AnalysisRun. Each can be asked twice without harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Ask the metric's source; the answer comes back as an Outcome of a later observation."""
+
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Look at the metric's measurement in flight again."""
+
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """End the metric's measurement in flight, and whatever runs for it."""
+
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Forget the question that is being asked for the metric: its answer is not wanted any more."""
+
+    metric: str
+
+
+@dataclass(frozen=True, slots=True)
+class GarbageCollect:
+    """Remove what was left behind by all but the newest `limit` measurements of the metric."""
+
+    metric: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRun:
+    """Delete the run itself: it has been completed for as long as its ttlStrategy says."""
+
+
+Action = Measure | Resume | Terminate | Cancel | GarbageCollect | DeleteRun
