@@ -24,7 +24,7 @@ from fairlead.core.cluster import (
 )
 from fairlead.core.errors import Invalid, NotFound, SpecError
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta, T
-from fairlead.testing import custom, gateway
+from fairlead.testing import custom, failures, gateway
 from fairlead.testing.api import ApiServer
 from fairlead.testing.requests import CommitHook, DeleteOptions, ListOptions, PatchType, Target, WriteOptions
 from fairlead.testing.storage import Json, Stored
@@ -189,9 +189,16 @@ class SimulatedCluster:
         except (msgspec.MsgspecError, SpecError) as error:
             return Undecodable(metadata=_decode_meta(raw).metadata, error=str(error))
 
-    async def get(self, kind: Kind[T], key: ObjectKey) -> T:
+    async def get(self, kind: Kind[T], key: ObjectKey, *, revision: int | None = None) -> T:
+        """Return the object; beyond the port, as it was at a past revision."""
         await self._turn()
-        return self._value(kind, self.api.get(self._target(kind, key)))
+        target = self._target(kind, key)
+        if revision is None:
+            return self._value(kind, self.api.get(target))
+        past = self.api.storage.at(target.resource.collection, revision).get(target.key)
+        if past is None:
+            raise failures.not_found(kind.plural, kind.group, key.name)
+        return self._value(kind, past)
 
     async def list(
         self,
@@ -202,10 +209,17 @@ class SimulatedCluster:
         field_selector: str = "",
         limit: int = 500,
         continue_token: str = "",
+        revision: int | None = None,
     ) -> Page[T]:
+        """Return one page; beyond the port, of how things were at a past revision."""
         await self._turn()
         options = ListOptions(
-            label_selector=label_selector, field_selector=field_selector, limit=limit, continue_token=continue_token
+            label_selector=label_selector,
+            field_selector=field_selector,
+            limit=limit,
+            continue_token=continue_token,
+            resource_version="" if revision is None else str(revision),
+            exact=revision is not None,
         )
         listing = self.api.list(self._target(kind, ObjectKey(namespace, "")), options)
         items: list[T] = []
