@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairlead.analysis.status import Measurement
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -35,10 +37,10 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class GarbageCollect:
-    """Remove what was left behind by all but the newest `limit` measurements of the metric."""
+    """Remove what these measurements of the metric left behind: they are about to be forgotten."""
 
     metric: str
-    limit: int
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True, slots=True)

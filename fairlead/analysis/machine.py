@@ -362,7 +362,7 @@ def _trim(
             continue
         kept.append(verdicts.trim(result, limit))
         if _leaves_something(run, name):
-            collect.append(GarbageCollect(name, limit))
+            collect.append(GarbageCollect(name, result.measurements[:-limit]))
     return tuple(kept), tuple(collect)
 
 

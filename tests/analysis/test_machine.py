@@ -478,7 +478,8 @@ def test_old_measurements_go_and_their_jobs_with_them() -> None:
         assert story.look(turn * 10 + 1, ("a", "S")) == ()
         story.look(turn * 10 + 1, ("b", "S"))
     story.look(20)
-    assert story.look(21, ("a", "S")) == (GarbageCollect("a", 2),)
+    oldest = story.status.metric_results[0].measurements[0]
+    assert story.look(21, ("a", "S")) == (GarbageCollect("a", (oldest,)),)
     counts = {result.name: (len(result.measurements), result.count) for result in story.status.metric_results}
     assert counts == {"a": (2, 3), "b": (1, 2)}
 
