@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fairlead.cli._family import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, list_all
 from fairlead.cli._options import Connection, asynchronous, connection_options
 from fairlead.core.cluster import Cluster
 from fairlead.core.durations import human_duration, parse_go_duration
@@ -17,9 +18,6 @@ from fairlead.core.objects import Kind, Manifest, ObjectKey
 from fairlead.rollouts import commands
 from fairlead.rollouts.commands import Command
 
-ROLLOUTS = carried("argoproj.io", "v1alpha1", "Rollout", "rollouts")
-ANALYSIS_RUNS = carried("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns")
-REPLICA_SETS = carried("apps", "v1", "ReplicaSet", "replicasets")
 _WORKLOADS = {"Deployment": "deployments", "ReplicaSet": "replicasets"}
 _TRIES = 5
 
@@ -123,24 +121,13 @@ async def undo_(name: str, to_revision: int, connection: Connection) -> None:
         key = ObjectKey(namespace, name)
         rollout = await cluster.get(ROLLOUTS, key)
         _refuse_workload_ref(rollout)
-        listed = await _list_all(cluster, REPLICA_SETS, namespace)
+        listed = await list_all(cluster, REPLICA_SETS, namespace)
         patches = commands.undo(rollout, listed, to_revision=to_revision)
         await _send(cluster, ROLLOUTS, key, patches)
     if patches:
         click.echo(f"rollout '{name}' undo")
     else:
         click.echo(f"skipped rollback (current template already matches revision {to_revision})")
-
-
-async def _list_all(cluster: Cluster, kind: Kind[Manifest], namespace: str) -> list[Manifest]:
-    found: list[Manifest] = []
-    token = ""
-    while True:
-        page = await cluster.list(kind, namespace=namespace, continue_token=token)
-        found.extend(page.items)
-        token = page.continue_token
-        if not token:
-            return found
 
 
 def _refuse_workload_ref(rollout: Manifest) -> None:
