@@ -36,6 +36,8 @@ def doc(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text)
 
 
+PRESERVED = {"x-kubernetes-preserve-unknown-fields": True}  # in the schema of a field that is somebody else's
+
 _WHERE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<path>.*)`)?$", re.DOTALL)
 _SEGMENT = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _PYTHON = {"str": str, "int": int, "object": dict, "array": list, "bool": bool}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fairlead.core.decoding import Int32, Int64, Wire, doc
+from fairlead.core.decoding import PRESERVED, Int32, Int64, Wire, doc
 
 
 class StickinessConfig(Wire, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class AlbRouting(Wire, frozen=True, kw_only=True):
     service_port: Annotated[Int32, doc("Port that the action routes to.")]
     root_service: Annotated[str, doc("Service that the Ingress names.")] = ""
     annotation_prefix: Annotated[str, doc("Prefix of the Ingress annotations.")] = ""
-    stickiness_config: Annotated[StickinessConfig, doc("Stickiness of the target groups.")] | None = None
+    stickiness_config: Annotated[StickinessConfig | None, doc("Stickiness of the target groups.")] = None
     ingresses: Annotated[tuple[str, ...], doc("Names of several Ingresses.")] = ()
 
 
@@ -52,8 +52,8 @@ class IstioDestinationRule(Wire, frozen=True, kw_only=True):
 
 
 class IstioRouting(Wire, frozen=True, kw_only=True):
-    virtual_service: Annotated[IstioVirtualService, doc("The VirtualService to change.")] | None = None
-    destination_rule: Annotated[IstioDestinationRule, doc("The DestinationRule to change.")] | None = None
+    virtual_service: Annotated[IstioVirtualService | None, doc("The VirtualService to change.")] = None
+    destination_rule: Annotated[IstioDestinationRule | None, doc("The DestinationRule to change.")] = None
     virtual_services: Annotated[tuple[IstioVirtualService, ...], doc("Several VirtualServices.")] = ()
 
 
@@ -93,8 +93,8 @@ class AppMeshNodeGroup(Wire, frozen=True, kw_only=True):
 
 
 class AppMeshRouting(Wire, frozen=True, kw_only=True):
-    virtual_service: Annotated[AppMeshVirtualService, doc("The virtual service to change.")] | None = None
-    virtual_node_group: Annotated[AppMeshNodeGroup, doc("The nodes to change.")] | None = None
+    virtual_service: Annotated[AppMeshVirtualService | None, doc("The virtual service to change.")] = None
+    virtual_node_group: Annotated[AppMeshNodeGroup | None, doc("The nodes to change.")] = None
 
 
 class TraefikRouting(Wire, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class ApisixRoute(Wire, frozen=True, kw_only=True):
 
 
 class ApisixRouting(Wire, frozen=True, kw_only=True):
-    route: Annotated[ApisixRoute, doc("The route to change.")] | None = None
+    route: Annotated[ApisixRoute | None, doc("The route to change.")] = None
 
 
 class ManagedRoute(Wire, frozen=True, kw_only=True):
@@ -117,21 +117,21 @@ class ManagedRoute(Wire, frozen=True, kw_only=True):
 class TrafficRouting(Wire, frozen=True, kw_only=True):
     """Which routers split the traffic, and how each is configured."""
 
-    istio: Annotated[IstioRouting, doc("Istio VirtualService and DestinationRule.")] | None = None
-    nginx: Annotated[NginxRouting, doc("NGINX Ingress.")] | None = None
-    alb: Annotated[AlbRouting, doc("AWS load balancer.")] | None = None
-    smi: Annotated[SmiRouting, doc("SMI TrafficSplit.")] | None = None
-    ambassador: Annotated[AmbassadorRouting, doc("Ambassador Mappings.")] | None = None
-    app_mesh: Annotated[AppMeshRouting, doc("AWS App Mesh.")] | None = None
-    traefik: Annotated[TraefikRouting, doc("Traefik's own TraefikService.")] | None = None
+    istio: Annotated[IstioRouting | None, doc("Istio VirtualService and DestinationRule.")] = None
+    nginx: Annotated[NginxRouting | None, doc("NGINX Ingress.")] = None
+    alb: Annotated[AlbRouting | None, doc("AWS load balancer.")] = None
+    smi: Annotated[SmiRouting | None, doc("SMI TrafficSplit.")] = None
+    ambassador: Annotated[AmbassadorRouting | None, doc("Ambassador Mappings.")] = None
+    app_mesh: Annotated[AppMeshRouting | None, doc("AWS App Mesh.")] = None
+    traefik: Annotated[TraefikRouting | None, doc("Traefik's own TraefikService.")] = None
     managed_routes: Annotated[tuple[ManagedRoute, ...], doc("Routes that steps may make, first one wins.")] = ()
-    apisix: Annotated[ApisixRouting, doc("APISIX.")] | None = None
+    apisix: Annotated[ApisixRouting | None, doc("APISIX.")] = None
     plugins: Annotated[
         dict[str, dict[str, Any]],
-        msgspec.Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True}),
+        msgspec.Meta(extra_json_schema=PRESERVED),
         doc("Routers by name, each with its own configuration."),
     ] = msgspec.field(default_factory=dict)
-    max_traffic_weight: Annotated[Int32, doc("What all weights add up to; 100 when absent.")] | None = None
+    max_traffic_weight: Annotated[Int32 | None, doc("What all weights add up to; 100 when absent.")] = None
 
     @property
     def built_in(self) -> tuple[str, ...]:

@@ -59,8 +59,8 @@ class FieldRef(Wire, frozen=True, kw_only=True):
 
 
 class ArgumentValueFrom(Wire, frozen=True, kw_only=True):
-    pod_template_hash_value: Annotated[str, doc("Stable or Latest: the hash label of that ReplicaSet.")] | None = None
-    field_ref: Annotated[FieldRef, doc("A field of the Rollout itself.")] | None = None
+    pod_template_hash_value: Annotated[str | None, doc("Stable or Latest: the hash label of that ReplicaSet.")] = None
+    field_ref: Annotated[FieldRef | None, doc("A field of the Rollout itself.")] = None
 
 
 class AnalysisArgument(Wire, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class AnalysisArgument(Wire, frozen=True, kw_only=True):
 
     name: Annotated[str, doc("Name of the argument, as the template declares it.")]
     value: Annotated[str, doc("A literal value.")] = ""
-    value_from: Annotated[ArgumentValueFrom, doc("Where the value is read from.")] | None = None
+    value_from: Annotated[ArgumentValueFrom | None, doc("Where the value is read from.")] = None
 
 
 class DryRun(Wire, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class RolloutAnalysis(Wire, frozen=True, kw_only=True):
 class BackgroundAnalysis(RolloutAnalysis, frozen=True, kw_only=True):
     """The stanza that runs beside the steps."""
 
-    starting_step: Annotated[Int32, doc("Index of the step with which it starts; 0 when absent.")] | None = None
+    starting_step: Annotated[Int32 | None, doc("Index of the step with which it starts; 0 when absent.")] = None
 
 
 class StringMatch(Wire, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fairlead.core.decoding import INT32_MAX, Int32, Wire, doc
+from fairlead.core.decoding import INT32_MAX, PRESERVED, Int32, Wire, doc
 from fairlead.core.durations import parse_go_seconds
 from fairlead.rollouts._stanzas import (
     AnalysisArgument,
@@ -28,10 +28,9 @@ from fairlead.rollouts._stanzas import (
 class PauseBlock(Wire, frozen=True, kw_only=True):
     """The `pause` of a step, as written."""
 
-    duration: (
-        Annotated[Int32 | str, doc("Seconds as a number, or a Go duration such as 1h30m; absent: until promoted.")]
-        | None
-    ) = None
+    duration: Annotated[
+        Int32 | str | None, doc("Seconds as a number, or a Go duration such as 1h30m; absent: until promoted.")
+    ] = None
 
     @property
     def seconds(self) -> int | None:
@@ -64,11 +63,11 @@ class ExperimentTemplate(Wire, frozen=True, kw_only=True):
 
     name: Annotated[str, doc("Name of the template within the experiment.")]
     spec_ref: Annotated[str, doc("canary or stable: whose pod template is used.")]
-    replicas: Annotated[Int32, doc("Number of pods; 1 when absent.")] | None = None
+    replicas: Annotated[Int32 | None, doc("Number of pods; 1 when absent.")] = None
     metadata: Annotated[Metadata, doc("Labels and annotations of the pods.")] = msgspec.field(default_factory=Metadata)
-    selector: Annotated[LabelSelector, doc("Overrides the Rollout's selector.")] | None = None
-    weight: Annotated[Int32, doc("Share of the traffic for these pods.")] | None = None
-    service: Annotated[TemplateService, doc("Asks for a Service in front of these pods.")] | None = None
+    selector: Annotated[LabelSelector | None, doc("Overrides the Rollout's selector.")] = None
+    weight: Annotated[Int32 | None, doc("Share of the traffic for these pods.")] = None
+    service: Annotated[TemplateService | None, doc("Asks for a Service in front of these pods.")] = None
 
 
 class ExperimentAnalysis(Wire, frozen=True, kw_only=True):
@@ -91,7 +90,7 @@ class ExperimentBlock(Wire, frozen=True, kw_only=True):
     analysis_run_metadata: Annotated[Metadata, doc("Labels and annotations of the AnalysisRuns.")] = msgspec.field(
         default_factory=Metadata
     )
-    scale_down_delay_seconds: Annotated[Int32, doc("How long the pods stay after the end; 30 when absent.")] | None = (
+    scale_down_delay_seconds: Annotated[Int32 | None, doc("How long the pods stay after the end; 30 when absent.")] = (
         None
     )
 
@@ -99,8 +98,8 @@ class ExperimentBlock(Wire, frozen=True, kw_only=True):
 class SetCanaryScale(Wire, frozen=True, kw_only=True):
     """Decouples the size of the canary from its weight, until `match_traffic_weight`."""
 
-    weight: Annotated[Int32, doc("Size in percent of the Rollout's replicas.")] | None = None
-    replicas: Annotated[Int32, doc("Size in pods.")] | None = None
+    weight: Annotated[Int32 | None, doc("Size in percent of the Rollout's replicas.")] = None
+    replicas: Annotated[Int32 | None, doc("Size in pods.")] = None
     match_traffic_weight: Annotated[bool, doc("Follow the weight again.")] = False
 
 
@@ -117,8 +116,8 @@ class SetHeaderRoute(Wire, frozen=True, kw_only=True):
 
 
 class RouteMatch(Wire, frozen=True, kw_only=True):
-    method: Annotated[StringMatch, doc("HTTP method.")] | None = None
-    path: Annotated[StringMatch, doc("URL path.")] | None = None
+    method: Annotated[StringMatch | None, doc("HTTP method.")] = None
+    path: Annotated[StringMatch | None, doc("URL path.")] = None
     headers: Annotated[dict[str, StringMatch], doc("Request headers.")] = msgspec.field(default_factory=dict)
 
 
@@ -127,19 +126,17 @@ class SetMirrorRoute(Wire, frozen=True, kw_only=True):
 
     name: Annotated[str, doc("One of trafficRouting.managedRoutes.")]
     match: Annotated[tuple[RouteMatch, ...], doc("Requests to mirror.")] = ()
-    percentage: Annotated[Int32, doc("Share of the matching requests.")] | None = None
+    percentage: Annotated[Int32 | None, doc("Share of the matching requests.")] = None
 
 
-Opaque = Annotated[
-    dict[str, Any], msgspec.Meta(extra_json_schema={"x-kubernetes-preserve-unknown-fields": True}), doc("Opaque here.")
-]
+Opaque = Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=PRESERVED), doc("Opaque here.")]
 
 
 class PluginStep(Wire, frozen=True, kw_only=True):
     """A step that a plug-in performs."""
 
     name: Annotated[str, doc("Name of the plug-in, such as org/name.")]
-    config: Annotated[Opaque, doc("What the plug-in is told.")] | None = None
+    config: Annotated[Opaque | None, doc("What the plug-in is told.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +177,14 @@ class CanaryStep(Wire, frozen=True, kw_only=True):
     `set_weight` and `set_canary_scale` of every step, not `action`.
     """
 
-    set_weight: Annotated[Int32, doc("Weight of the canary from now on.")] | None = None
-    pause: Annotated[PauseBlock, doc("Wait, for a time or until promoted.")] | None = None
-    experiment: Annotated[ExperimentBlock, doc("Run an Experiment.")] | None = None
-    analysis: Annotated[RolloutAnalysis, doc("Run an AnalysisRun.")] | None = None
-    set_canary_scale: Annotated[SetCanaryScale, doc("Size of the canary, apart from its weight.")] | None = None
-    set_header_route: Annotated[SetHeaderRoute, doc("Route by header.")] | None = None
-    set_mirror_route: Annotated[SetMirrorRoute, doc("Mirror requests.")] | None = None
-    plugin: Annotated[PluginStep, doc("Let a plug-in do something.")] | None = None
+    set_weight: Annotated[Int32 | None, doc("Weight of the canary from now on.")] = None
+    pause: Annotated[PauseBlock | None, doc("Wait, for a time or until promoted.")] = None
+    experiment: Annotated[ExperimentBlock | None, doc("Run an Experiment.")] = None
+    analysis: Annotated[RolloutAnalysis | None, doc("Run an AnalysisRun.")] = None
+    set_canary_scale: Annotated[SetCanaryScale | None, doc("Size of the canary, apart from its weight.")] = None
+    set_header_route: Annotated[SetHeaderRoute | None, doc("Route by header.")] = None
+    set_mirror_route: Annotated[SetMirrorRoute | None, doc("Mirror requests.")] = None
+    plugin: Annotated[PluginStep | None, doc("Let a plug-in do something.")] = None
 
     @property
     def action(self) -> Step | None:

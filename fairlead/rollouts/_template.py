@@ -291,17 +291,21 @@ def templates_equal(
         injected_labels: keys that the controller added to the live one (its ephemeral metadata).
         injected_annotations: likewise.
     """
-    wanted, found = _meaning(bytes(desired)), _meaning(bytes(live))
+    wanted, found = meaning(bytes(desired)), meaning(bytes(live))
     labels, annotations = frozenset(injected_labels), frozenset(injected_annotations)
     return _without(wanted) == _without(found, labels=labels, annotations=annotations)
 
 
 # The meaning of a template is asked for at every look at its Rollout; 2,000 of them are some ten megabytes.
 @lru_cache(maxsize=2048)
-def _meaning(raw: bytes) -> dict[str, Any]:
+def meaning(raw: bytes) -> dict[str, Any]:
+    """Return a template as typed data with the API server's defaults, quantities as fractions; read-only.
+
+    `metadata` and `spec` are always there, empty fields never.
+    """
     data = _plain(raw)
-    meaning: dict[str, Any] = _read_struct(ROOT, data if isinstance(data, dict) else {}, _Purpose.MEANING)
-    return meaning
+    result: dict[str, Any] = _read_struct(ROOT, data if isinstance(data, dict) else {}, _Purpose.MEANING)
+    return result
 
 
 def _without(

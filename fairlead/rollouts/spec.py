@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from fairlead.core.decoding import INT32_MAX, Decoder, Int32, Wire, doc
+from fairlead.core.decoding import INT32_MAX, PRESERVED, Decoder, Int32, Wire, doc
 from fairlead.core.selectors import Selector
 from fairlead.rollouts._routing_blocks import ManagedRoute, TrafficRouting
 from fairlead.rollouts._stanzas import (
@@ -131,10 +131,10 @@ class RequiredAntiAffinity(Wire, frozen=True, kw_only=True):
 class AntiAffinity(Wire, frozen=True, kw_only=True):
     """Keeps new pods away from the nodes of stable ones; exactly one of the two."""
 
-    preferred_during_scheduling_ignored_during_execution: (
-        Annotated[PreferredAntiAffinity, doc("A wish, with a weight.")] | None
-    ) = None
-    required_during_scheduling_ignored_during_execution: Annotated[RequiredAntiAffinity, doc("A condition.")] | None = (
+    preferred_during_scheduling_ignored_during_execution: Annotated[
+        PreferredAntiAffinity | None, doc("A wish, with a weight.")
+    ] = None
+    required_during_scheduling_ignored_during_execution: Annotated[RequiredAntiAffinity | None, doc("A condition.")] = (
         None
     )
 
@@ -144,20 +144,20 @@ class BlueGreenStrategy(Wire, frozen=True, kw_only=True):
 
     active_service: Annotated[str, doc("Service that users reach.")]
     preview_service: Annotated[str, doc("Service for testers.")] = ""
-    preview_replica_count: Annotated[Int32, doc("Size of the preview before the switch.")] | None = None
-    auto_promotion_enabled: Annotated[bool, doc("False: a person promotes. True when absent.")] | None = None
+    preview_replica_count: Annotated[Int32 | None, doc("Size of the preview before the switch.")] = None
+    auto_promotion_enabled: Annotated[bool | None, doc("False: a person promotes. True when absent.")] = None
     auto_promotion_seconds: Annotated[Int32, doc("Wait so long before the switch.")] = 0
-    max_unavailable: Annotated[IntOrString, doc("How many pods a restart may take away at a time.")] | None = None
-    scale_down_delay_seconds: Annotated[Int32, doc("How long the old pods stay; 30 when absent.")] | None = None
-    scale_down_delay_revision_limit: Annotated[Int32, doc("How many old ReplicaSets may wait so.")] | None = None
-    pre_promotion_analysis: Annotated[RolloutAnalysis, doc("Runs before the switch.")] | None = None
-    anti_affinity: Annotated[AntiAffinity, doc("Where new pods may not run.")] | None = None
-    post_promotion_analysis: Annotated[RolloutAnalysis, doc("Runs after the switch.")] | None = None
-    preview_metadata: Annotated[Metadata, doc("Labels and annotations of preview pods.")] | None = None
-    active_metadata: Annotated[Metadata, doc("Labels and annotations of active pods.")] | None = None
-    abort_scale_down_delay_seconds: (
-        Annotated[Int32, doc("How long the preview stays after an abort; 0: for ever.")] | None
-    ) = None
+    max_unavailable: Annotated[IntOrString | None, doc("How many pods a restart may take away at a time.")] = None
+    scale_down_delay_seconds: Annotated[Int32 | None, doc("How long the old pods stay; 30 when absent.")] = None
+    scale_down_delay_revision_limit: Annotated[Int32 | None, doc("How many old ReplicaSets may wait so.")] = None
+    pre_promotion_analysis: Annotated[RolloutAnalysis | None, doc("Runs before the switch.")] = None
+    anti_affinity: Annotated[AntiAffinity | None, doc("Where new pods may not run.")] = None
+    post_promotion_analysis: Annotated[RolloutAnalysis | None, doc("Runs after the switch.")] = None
+    preview_metadata: Annotated[Metadata | None, doc("Labels and annotations of preview pods.")] = None
+    active_metadata: Annotated[Metadata | None, doc("Labels and annotations of active pods.")] = None
+    abort_scale_down_delay_seconds: Annotated[
+        Int32 | None, doc("How long the preview stays after an abort; 0: for ever.")
+    ] = None
 
 
 class PingPong(Wire, frozen=True, kw_only=True):
@@ -178,24 +178,24 @@ class CanaryStrategy(Wire, frozen=True, kw_only=True):
     canary_service: Annotated[str, doc("Service that selects the canary's pods.")] = ""
     stable_service: Annotated[str, doc("Service that selects the stable pods.")] = ""
     steps: Annotated[tuple[CanaryStep, ...], doc("What happens, in this order.")] = ()
-    traffic_routing: Annotated[TrafficRouting, doc("Who splits the traffic.")] | None = None
-    max_unavailable: Annotated[IntOrString, doc("How many pods may be missing; 25% when absent.")] | None = None
-    max_surge: Annotated[IntOrString, doc("How many pods may be too many; 25% when absent.")] | None = None
-    analysis: Annotated[BackgroundAnalysis, doc("Runs beside the steps.")] | None = None
-    anti_affinity: Annotated[AntiAffinity, doc("Where new pods may not run.")] | None = None
-    canary_metadata: Annotated[Metadata, doc("Labels and annotations of canary pods.")] | None = None
-    stable_metadata: Annotated[Metadata, doc("Labels and annotations of stable pods.")] | None = None
-    scale_down_delay_seconds: Annotated[Int32, doc("How long the old pods stay; routed only, 30.")] | None = None
-    scale_down_delay_revision_limit: Annotated[Int32, doc("How many old ReplicaSets may wait so.")] | None = None
-    abort_scale_down_delay_seconds: (
-        Annotated[Int32, doc("How long the canary stays after an abort; 30, and 0: for ever. Routed only.")] | None
-    ) = None
+    traffic_routing: Annotated[TrafficRouting | None, doc("Who splits the traffic.")] = None
+    max_unavailable: Annotated[IntOrString | None, doc("How many pods may be missing; 25% when absent.")] = None
+    max_surge: Annotated[IntOrString | None, doc("How many pods may be too many; 25% when absent.")] = None
+    analysis: Annotated[BackgroundAnalysis | None, doc("Runs beside the steps.")] = None
+    anti_affinity: Annotated[AntiAffinity | None, doc("Where new pods may not run.")] = None
+    canary_metadata: Annotated[Metadata | None, doc("Labels and annotations of canary pods.")] = None
+    stable_metadata: Annotated[Metadata | None, doc("Labels and annotations of stable pods.")] = None
+    scale_down_delay_seconds: Annotated[Int32 | None, doc("How long the old pods stay; routed only, 30.")] = None
+    scale_down_delay_revision_limit: Annotated[Int32 | None, doc("How many old ReplicaSets may wait so.")] = None
+    abort_scale_down_delay_seconds: Annotated[
+        Int32 | None, doc("How long the canary stays after an abort; 30, and 0: for ever. Routed only.")
+    ] = None
     dynamic_stable_scale: Annotated[bool, doc("Stable shrinks as its traffic does. Routed only.")] = False
-    ping_pong: Annotated[PingPong, doc("A pair of Services that take turns.")] | None = None
-    min_pods_per_replica_set: Annotated[Int32, doc("Smallest size of a ReplicaSet. Routed only.")] | None = None
-    replica_progress_threshold: (
-        Annotated[ReplicaProgressThreshold, doc("How many pods are enough for a step to count.")] | None
-    ) = None
+    ping_pong: Annotated[PingPong | None, doc("A pair of Services that take turns.")] = None
+    min_pods_per_replica_set: Annotated[Int32 | None, doc("Smallest size of a ReplicaSet. Routed only.")] = None
+    replica_progress_threshold: Annotated[
+        ReplicaProgressThreshold | None, doc("How many pods are enough for a step to count.")
+    ] = None
 
     @property
     def is_routed(self) -> bool:
@@ -250,8 +250,8 @@ class CanaryStrategy(Wire, frozen=True, kw_only=True):
 class RolloutStrategy(Wire, frozen=True, kw_only=True):
     """Exactly one of the two."""
 
-    blue_green: Annotated[BlueGreenStrategy, doc("Two full sets of pods, and a switch.")] | None = None
-    canary: Annotated[CanaryStrategy, doc("Step by step.")] | None = None
+    blue_green: Annotated[BlueGreenStrategy | None, doc("Two full sets of pods, and a switch.")] = None
+    canary: Annotated[CanaryStrategy | None, doc("Step by step.")] = None
 
 
 class WorkloadRef(Wire, frozen=True, kw_only=True):
@@ -268,8 +268,8 @@ class RollbackWindow(Wire, frozen=True, kw_only=True):
 
 
 class AnalysisHistory(Wire, frozen=True, kw_only=True):
-    successful_run_history_limit: Annotated[Int32, doc("Successful runs and experiments to keep; 5.")] | None = None
-    unsuccessful_run_history_limit: Annotated[Int32, doc("Other completed runs and experiments to keep; 5.")] | None = (
+    successful_run_history_limit: Annotated[Int32 | None, doc("Successful runs and experiments to keep; 5.")] = None
+    unsuccessful_run_history_limit: Annotated[Int32 | None, doc("Other completed runs and experiments to keep; 5.")] = (
         None
     )
 
@@ -298,28 +298,35 @@ class _TemplateHead(msgspec.Struct, frozen=True):
 
 _template_head = msgspec.json.Decoder(_TemplateHead)
 NO_TEMPLATE = msgspec.Raw(b"{}")
+_SELECTOR_RULE = {"rule": "self == oldSelf", "message": ".spec.selector is immutable"}
 
 
 class RolloutSpec(Wire, frozen=True, kw_only=True):
     """The spec of a Rollout, as written, and what follows from it."""
 
-    replicas: Annotated[Int32, doc("Wanted number of pods; 1 when absent.")] | None = None
-    selector: Annotated[LabelSelector, doc("Which pods belong to the Rollout; immutable.")] | None = None
-    template: Annotated[msgspec.Raw, doc("The pods that are created.")] = NO_TEMPLATE
-    workload_ref: Annotated[WorkloadRef, doc("Take the pod template from another workload.")] | None = None
+    replicas: Annotated[Int32 | None, doc("Wanted number of pods; 1 when absent.")] = None
+    selector: Annotated[
+        LabelSelector | None,
+        msgspec.Meta(extra_json_schema={"x-kubernetes-validations": [_SELECTOR_RULE]}),
+        doc("Which pods belong to the Rollout; immutable."),
+    ] = None
+    template: Annotated[
+        msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"} | PRESERVED), doc("The pods that are created.")
+    ] = msgspec.field(default_factory=lambda: NO_TEMPLATE)  # by factory: a schema cannot show raw JSON as a default
+    workload_ref: Annotated[WorkloadRef | None, doc("Take the pod template from another workload.")] = None
     min_ready_seconds: Annotated[Int32, doc("A pod counts as available so long after it became ready.")] = 0
-    rollback_window: Annotated[RollbackWindow, doc("When a rollback may skip the steps.")] | None = None
+    rollback_window: Annotated[RollbackWindow | None, doc("When a rollback may skip the steps.")] = None
     strategy: Annotated[RolloutStrategy, doc("How a new version takes over.")] = RolloutStrategy()
-    revision_history_limit: Annotated[Int32, doc("How many old ReplicaSets are kept; 10 when absent.")] | None = None
+    revision_history_limit: Annotated[Int32 | None, doc("How many old ReplicaSets are kept; 10 when absent.")] = None
     paused: Annotated[bool, doc("Nothing moves while this is true.")] = False
-    progress_deadline_seconds: Annotated[Int32, doc("No progress for so long: degraded; 600 when absent.")] | None = (
+    progress_deadline_seconds: Annotated[Int32 | None, doc("No progress for so long: degraded; 600 when absent.")] = (
         None
     )
     progress_deadline_abort: Annotated[bool, doc("Abort the update at the deadline.")] = False
     restart_at: (
         Annotated[datetime, msgspec.Meta(tz=True), doc("Pods that are older than this are replaced.")] | None
     ) = None
-    analysis: Annotated[AnalysisHistory, doc("How many analysis runs are kept.")] | None = None
+    analysis: Annotated[AnalysisHistory | None, doc("How many analysis runs are kept.")] = None
 
     @property
     def replicas_wanted(self) -> int:
