@@ -1,0 +1,34 @@
+"""Weights to routes: computes them, writes them, and says how far the data plane has taken them.
+
+The router factories live in `fairlead.mesh_routing.routers`, the evidence of an Envoy in
+`fairlead.mesh_routing.evidence`; both are asynchronous and imported by whoever plugs them in.
+"""
+
+from fairlead.mesh_routing.actions import ApplyRoute, PatchRoute, RouteAction
+from fairlead.mesh_routing.observation import Route, read_route
+from fairlead.mesh_routing.spec import (
+    GATEWAY_API_BLOCK,
+    WAYPOINT_BLOCK,
+    GatewayApiSpec,
+    RouteRef,
+    RoutingSettings,
+    WaypointSpec,
+    parse_gateway_api,
+    parse_waypoint,
+)
+
+__all__ = [
+    "GATEWAY_API_BLOCK",
+    "WAYPOINT_BLOCK",
+    "ApplyRoute",
+    "GatewayApiSpec",
+    "PatchRoute",
+    "Route",
+    "RouteAction",
+    "RouteRef",
+    "RoutingSettings",
+    "WaypointSpec",
+    "parse_gateway_api",
+    "parse_waypoint",
+    "read_route",
+]
