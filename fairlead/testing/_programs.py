@@ -31,6 +31,7 @@ CRASH_SECONDS = 0.3  # how long a program that fails at once takes to do so
 _SHELLS = ("sh", "bash", "ash", "dash", "zsh")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:@-]*")
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_RATIO = re.compile(r"0(\.\d+)?|1(\.0+)?")
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -64,6 +65,8 @@ class Knobs:
         crash_after: seconds after which the first container exits with 1, each time it is started.
         never_ready: `"true"`: runs and never becomes ready.
         unready: `"true"`: is not ready as long as this stands there. May be changed on the living pod (the monkey).
+        fail_ratio: 0..1: the share of requests that its server answers with 500.
+        latency: seconds that its server takes for each answer.
         problem: names the first annotation that cannot be understood, with what was found and expected.
     """
 
@@ -73,6 +76,8 @@ class Knobs:
     crash_after: float | None = None
     never_ready: bool = False
     unready: bool = False
+    fail_ratio: float = 0.0
+    latency: float = 0.0
     problem: str = ""
 
 
@@ -80,7 +85,7 @@ def knobs(annotations: Mapping[str, str]) -> Knobs:
     """Return what the annotations of a pod ask for; what cannot be understood is named in `problem`."""
     found: dict[str, Any] = {}
     problem = ""
-    for name in ("start-after", "ready-after", "stop-after", "crash-after"):
+    for name in ("start-after", "ready-after", "stop-after", "crash-after", "latency"):
         if (text := annotations.get(PREFIX + name)) is None:
             continue
         try:
@@ -93,6 +98,11 @@ def knobs(annotations: Mapping[str, str]) -> Knobs:
         if text not in ("true", "false"):
             problem = problem or f'annotation {PREFIX}{name}: found "{text}", expected "true" or "false"'
         found[name.replace("-", "_")] = text == "true"
+    if (text := annotations.get(PREFIX + "fail-ratio")) is not None:
+        if _RATIO.fullmatch(text):
+            found["fail_ratio"] = float(text)
+        else:
+            problem = problem or f'annotation {PREFIX}fail-ratio: found "{text}", expected a number from 0 to 1'
     return Knobs(**found, problem=problem)
 
 

@@ -81,6 +81,7 @@ def test_hooks(handler: LifecycleHandler, seconds: float) -> None:
             Knobs(start_after=2, ready_after=60, stop_after=3, crash_after=0.5),
             id="durations",
         ),
+        pytest.param({"fail-ratio": "0.3", "latency": "50ms"}, Knobs(fail_ratio=0.3, latency=0.05), id="answers"),
         pytest.param({"never-ready": "true", "unready": "false"}, Knobs(never_ready=True), id="booleans"),
     ],
 )
@@ -94,6 +95,9 @@ def test_knobs(annotations: dict[str, str], expected: Knobs) -> None:
     [
         pytest.param("ready-after", "soon", 'a duration such as "5s"', id="no-duration"),
         pytest.param("crash-after", "-5s", 'a duration such as "5s"', id="negative"),
+        pytest.param("latency", "slow", 'a duration such as "5s"', id="no-latency"),
+        pytest.param("fail-ratio", "30%", "a number from 0 to 1", id="no-ratio"),
+        pytest.param("fail-ratio", "1.5", "a number from 0 to 1", id="ratio-above-1"),
         pytest.param("never-ready", "yes", '"true" or "false"', id="no-boolean"),
     ],
 )
