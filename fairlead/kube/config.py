@@ -67,6 +67,17 @@ class InClusterFiles:
 IN_CLUSTER_FILES = InClusterFiles()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """The clocks that tokens live by: seconds from an arbitrary origin, and seconds since 1970."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+
+
+TIMES = Times()
+
+
 async def connect(
     kubeconfig: str | None = None,
     context: str | None = None,
@@ -79,6 +90,7 @@ async def connect(
     call_seconds: float = CALL_SECONDS,
     environ: Mapping[str, str] = os.environ,
     files: InClusterFiles = IN_CLUSTER_FILES,
+    times: Times = TIMES,
 ) -> KubeCluster:
     """Return the cluster that the arguments and the surroundings name. No request is made yet.
 
@@ -96,6 +108,7 @@ async def connect(
         call_seconds: an ordinary call that takes longer fails.
         environ: the environment variables.
         files: of the service account.
+        times: tell when a token has to be renewed.
 
     Raises:
         KubeConfigError: nothing was found, or what was found cannot be used.
@@ -108,7 +121,7 @@ async def connect(
         _load_service_account(settings, files, environ)
     else:
         source = _kubeconfig_path(kubeconfig, in_cluster, environ, files)
-        on_unauthorized = await _load_kubeconfig(settings, source, context)
+        on_unauthorized = await _load_kubeconfig(settings, source, context, times)
     _refuse_netrc(str(settings.host), environ)
     try:
         api = client.ApiClient(settings)
@@ -199,7 +212,9 @@ def _load_service_account(settings: client.Configuration, files: InClusterFiles,
 # --- kubeconfig --------------------------------------------------------------------------------------------------
 
 
-async def _load_kubeconfig(settings: client.Configuration, path: str, context: str | None) -> Callable[[], bool] | None:
+async def _load_kubeconfig(
+    settings: client.Configuration, path: str, context: str | None, times: Times
+) -> Callable[[], bool] | None:
     """Fill the configuration; return what to call on a 401, if that can help."""
     try:
         async with asyncio.timeout(PLUGIN_SECONDS):
@@ -216,27 +231,28 @@ async def _load_kubeconfig(settings: client.Configuration, path: str, context: s
     if user is None:
         return None
     if "exec" in user and settings.api_key.get("BearerToken"):
-        renewal = _PluginToken(loader)
+        renewal = _PluginToken(loader, times)
         settings.refresh_api_key_hook = renewal
         return renewal.refused
     if "tokenFile" in user and "token" not in user:
         beside = getattr(user, "path", None) or path  # which of several files names it
-        settings.refresh_api_key_hook = _TokenFile(Path(beside).parent / str(user["tokenFile"]))
+        settings.refresh_api_key_hook = _TokenFile(Path(beside).parent / str(user["tokenFile"]), times)
     return None
 
 
 class _PluginToken:
     """Runs a credential plug-in again when its token runs out, or is refused. A hook of the configuration."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, times: Times) -> None:
         self._loader = loader
+        self._times = times
         self._lock = asyncio.Lock()
-        self._ran_at = time.monotonic()
+        self._ran_at = self._times.monotonic()
         self._was_refused = False
 
     def refused(self) -> bool:
         """Take note of a 401; return whether another try, with a new token, makes sense."""
-        if time.monotonic() - self._ran_at < RENEW_PAUSE_SECONDS:
+        if self._times.monotonic() - self._ran_at < RENEW_PAUSE_SECONDS:
             return False
         self._was_refused = True
         return True
@@ -248,13 +264,13 @@ class _PluginToken:
                     await self._renew(settings)
 
     def _is_running_out(self) -> bool:
-        if time.monotonic() - self._ran_at < RENEW_PAUSE_SECONDS:
+        if self._times.monotonic() - self._ran_at < RENEW_PAUSE_SECONDS:
             return False
         expiry = getattr(self._loader, "exec_plugin_expiry", None)
-        return expiry is not None and time.time() > expiry.timestamp() - 60.0
+        return expiry is not None and self._times.wall() > expiry.timestamp() - 60.0
 
     async def _renew(self, settings: client.Configuration) -> None:
-        self._ran_at = time.monotonic()
+        self._ran_at = self._times.monotonic()
         self._was_refused = False
         if hasattr(self._loader, "exec_plugin_expiry"):
             del self._loader.exec_plugin_expiry  # else the library hands out the old token for its last minutes
@@ -270,14 +286,15 @@ class _PluginToken:
 class _TokenFile:
     """Reads a token file again each minute, as tokens of service accounts want it. A hook of the configuration."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, times: Times) -> None:
         self._path = path
-        self._read_at = time.monotonic()
+        self._times = times
+        self._read_at = self._times.monotonic()
 
     def __call__(self, settings: client.Configuration) -> None:
-        if time.monotonic() - self._read_at < 60.0:
+        if self._times.monotonic() - self._read_at < 60.0:
             return
-        self._read_at = time.monotonic()
+        self._read_at = self._times.monotonic()
         try:
             token = self._path.read_text().strip()
         except OSError as error:
