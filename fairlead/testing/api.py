@@ -20,7 +20,7 @@ from fairlead.core.clock import Clock
 from fairlead.core.cluster import EventType, Propagation
 from fairlead.core.errors import Cause, Conflict, Expired, Invalid, Unavailable
 from fairlead.core.objects import ObjectKey, rfc3339
-from fairlead.testing import custom, failures, managed, patching, strategy, subresources
+from fairlead.testing import custom, failures, managed, patching, rules, strategy, subresources
 from fairlead.testing.garbage import FOREGROUND, ORPHAN, Collector
 from fairlead.testing.managed import Manager
 from fairlead.testing.requests import (
@@ -246,6 +246,10 @@ class ApiServer:
             return subresources.set_scale(self, target, old, body, options)
         data: Json = copy_json(body)
         strategy.check_identity(resource, target.version, data, target.namespace, target.name)
+        uid = data["metadata"].get("uid")
+        if uid and uid != old.metadata["uid"]:  # only a whole object carries it as a precondition
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.metadata['uid']}"
+            raise failures.conflict(resource.plural, resource.group, target.name, why)
         entries = data["metadata"].pop("managedFields", None)
         managers = old.managers if entries is None else managed.parse(entries)
         return self.replace(target, old, data, managers, options)
@@ -315,17 +319,19 @@ class ApiServer:
         """Return what an update amounts to: preconditions hold, other parts are kept, defaulted and valid."""
         resource = target.resource
         metadata = data["metadata"]
-        for name, label in (("uid", "UID"), ("resourceVersion", "")):
-            wanted, found = metadata.get(name), old.metadata.get(name)
-            if wanted and wanted != found:
-                why = f"Precondition failed: {label} in precondition: {wanted}, {label} in object meta: {found}"
-                raise failures.conflict(resource.plural, resource.group, target.name, why if label else "")
+        version = metadata.get("resourceVersion")
+        if version and version != old.metadata["resourceVersion"]:
+            raise failures.conflict(resource.plural, resource.group, target.name)
+        uid = metadata.get("uid")
+        if uid and uid != old.metadata["uid"] and target.subresource != "status":
+            cause = failures.bad_value("metadata.uid", uid, rules.IMMUTABLE)
+            raise failures.invalid(resource.kind, resource.group, target.name, (cause,))
         new = strategy.separate(resource, old.data, data, target.subresource)
         new["metadata"]["resourceVersion"] = old.metadata["resourceVersion"]
         new, dropped = strategy.complete(resource, target.version, new)
         if options.strict:
             strategy.check_strict(resource, target.version, dropped)
-        strategy.check(resource, target.version, new, old.data)
+        strategy.check(resource, target.version, new, old.data, target.subresource)
         if resource.collection == custom.COLLECTION:
             new["status"] = custom.established(new, self.now)
         if strategy.wish_changed(resource, old.data, new):
@@ -567,7 +573,9 @@ def _apply_conflict(conflicts: tuple[managed.OwnershipConflict, ...]) -> Conflic
     for conflict in conflicts:
         manager = conflict.manager
         via = f" with subresource {failures.shown(manager.subresource)}" if manager.subresource else ""
-        name = f"{failures.shown(manager.name)}{via} using {manager.api_version}"
+        # The version tells apart the writes of one name; who applies has one entry per version anyway.
+        using = f" using {manager.api_version}" if manager.operation == "Update" else ""
+        name = f"{failures.shown(manager.name)}{via}{using}"
         paths = [managed.describe(path) for path in conflict.paths]
         causes.extend(
             Cause(reason="FieldManagerConflict", message=f"conflict with {name}", field=path) for path in paths

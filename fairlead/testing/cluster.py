@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import (
     ANY,
@@ -22,8 +20,9 @@ from fairlead.core.cluster import (
     Undecodable,
     WatchEvent,
 )
-from fairlead.core.errors import Invalid, NotFound, SpecError
-from fairlead.core.objects import Kind, ObjectKey, ObjectMeta, T
+from fairlead.core.decoding import DECODE_ERRORS, decode_object
+from fairlead.core.errors import Invalid, NotFound
+from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.testing import custom, failures, gateway
 from fairlead.testing.api import ApiServer
 from fairlead.testing.requests import CommitHook, DeleteOptions, ListOptions, PatchType, Target, WriteOptions
@@ -31,13 +30,6 @@ from fairlead.testing.storage import Json, Stored
 from fairlead.testing.watching import Item
 
 BOOKMARK_SECONDS = 60.0  # how often a quiet watch hears where it stands, as the real server's
-
-
-class _Meta(msgspec.Struct, frozen=True):
-    metadata: ObjectMeta = ObjectMeta()
-
-
-_decode_meta = msgspec.json.Decoder(_Meta).decode
 
 
 class SimulatedCluster:
@@ -179,15 +171,11 @@ class SimulatedCluster:
     def _value(self, kind: Kind[T], stored: Stored) -> T:
         try:
             return kind.decode(stored.raw_as(kind.api_version))
-        except (msgspec.MsgspecError, SpecError) as error:
+        except DECODE_ERRORS as error:
             raise Invalid(f"{kind} {stored.key}: {error}") from error
 
     def _seen(self, kind: Kind[T], stored: Stored) -> T | Undecodable:
-        raw = stored.raw_as(kind.api_version)
-        try:
-            return kind.decode(raw)
-        except (msgspec.MsgspecError, SpecError) as error:
-            return Undecodable(metadata=_decode_meta(raw).metadata, error=str(error))
+        return decode_object(kind, stored.raw_as(kind.api_version))
 
     async def get(self, kind: Kind[T], key: ObjectKey, *, revision: int | None = None) -> T:
         """Return the object; beyond the port, as it was at a past revision."""
@@ -278,8 +266,7 @@ class SimulatedCluster:
         await self._turn()
         namespace = namespace or (body.get("metadata") or {}).get("namespace", "")
         target = self._target(kind, ObjectKey(namespace, ""))
-        whole = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
-        return self._value(kind, self.api.create(target, whole, WriteOptions(manager=self._manager)))
+        return self._value(kind, self.api.create(target, body, WriteOptions(manager=self._manager)))
 
     async def patch(self, kind: Kind[T], key: ObjectKey, patch: Patch, *, subresource: str = "") -> T:
         await self._turn()
@@ -291,8 +278,7 @@ class SimulatedCluster:
             case JsonPatch(operations):
                 stored = self.api.patch(target, PatchType.JSON, list(operations), options)
             case ApplyPatch(body):
-                whole = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
-                stored = self.api.patch(target, PatchType.APPLY, whole, options)
+                stored = self.api.patch(target, PatchType.APPLY, body, options)
         return self._value(kind, stored)
 
     async def delete(

@@ -216,7 +216,7 @@ def _gateway() -> dict[str, Any]:
         {
             "addresses": _list(_ANY, most=16),
             "conditions": {**_CONDITIONS, "default": waiting},
-            "listeners": _list(_ANY, keys=("name",), maxItems=64),
+            "listeners": _list(_object({"name": _text()}, required=("name",)), keys=("name",), maxItems=64),
         },
         default={"conditions": waiting},
     )
@@ -284,6 +284,8 @@ def _definition(
         "metadata": {
             "name": f"{plural}.{GROUP}",
             "annotations": {
+                # A real API server refuses kinds of this protected group without it.
+                "api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api",
                 f"{GROUP}/bundle-version": BUNDLE_VERSION,
                 f"{GROUP}/channel": "standard",
             },

@@ -204,11 +204,10 @@ def _merge_lists(live: list[Any], config: list[Any], shape: Shape) -> list[Any]:
     waiting = list(ours)
     result: list[Any] = []
     for element, item in theirs.items():
+        while waiting and waiting[0] not in theirs:
+            result.append(ours[waiting.pop(0)])
         if element in ours:
-            while waiting and waiting[0] != element and waiting[0] not in theirs:
-                result.append(ours[waiting.pop(0)])
-            if element in waiting:
-                waiting.remove(element)
+            waiting.remove(element)
             result.append(merge(ours[element], item, shape.item))
         else:
             result.append(item)

@@ -229,7 +229,9 @@ def _service(new: Json, old: Json | None) -> Iterator[Cause]:
         taken_ports.add(identity)
     yield from names.check_labels(_map(spec, "selector"), "spec.selector")
     if old is not None and kind != "ExternalName" and _map(old, "spec").get("type") != "ExternalName":
-        yield from _immutable(new, old, "spec.clusterIP")
+        before, after = _map(old, "spec").get("clusterIP"), spec.get("clusterIP")
+        if before and before != after:
+            yield failures.bad_value("spec.clusterIPs[0]", [after], "may not change once set")
 
 
 def _secret(new: Json, old: Json | None) -> Iterator[Cause]:

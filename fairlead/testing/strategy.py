@@ -85,8 +85,8 @@ def check_strict(resource: Resource, version: str, dropped: list[str]) -> None:
         raise failures.bad_request(f"{kind} cannot be handled as a {resource.kind}: strict decoding error: {listed}")
 
 
-def check(resource: Resource, version: str, new: Json, old: Json | None) -> None:
-    """Refuse an object that is not valid.
+def check(resource: Resource, version: str, new: Json, old: Json | None, subresource: str = "") -> None:
+    """Refuse an object that is not valid; through `status` only the status is looked at.
 
     Raises:
         Invalid: with a cause for every field that is wrong.
@@ -95,7 +95,10 @@ def check(resource: Resource, version: str, new: Json, old: Json | None) -> None
     if resource.custom:
         served = resource.version(version)
         assert served is not None and served.schema is not None, "a custom version has a schema"
-        causes.extend(schema.validate(new, served.schema, old=old))
+        if subresource == "status":
+            causes.extend(_check_status(new, old, served.schema))
+        else:
+            causes.extend(schema.validate(new, served.schema, old=old))
     elif resource.collection == custom.COLLECTION:
         causes.extend(custom.check(new))
     else:
@@ -110,6 +113,18 @@ def check(resource: Resource, version: str, new: Json, old: Json | None) -> None
             causes.append(failures.field_forbidden("metadata.finalizers", why))
     if causes:
         raise failures.invalid(resource.kind, resource.group, new["metadata"].get("name", ""), causes)
+
+
+def _check_status(new: Json, old: Json | None, whole: Mapping[str, Any]) -> list[Cause]:
+    """Validate the status alone; the server then speaks of its fields as if it were the whole body."""
+    part = whole.get("properties", {}).get("status")
+    if part is None or "status" not in new:
+        return []
+    causes = schema.validate(new["status"], part, old=(old or {}).get("status"))
+    return [
+        Cause(reason=cause.reason, message=cause.message, field=f"status.{cause.field}" if cause.field else "status")
+        for cause in causes
+    ]
 
 
 def separate(resource: Resource, old: Json, new: Json, subresource: str) -> Json:
