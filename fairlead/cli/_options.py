@@ -41,7 +41,11 @@ class Connection:
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--kubeconfig`, `--context` and `-n`, handed over as one `connection`."""
 
-    @click.option("--kubeconfig", type=click.Path(dir_okay=False), envvar="KUBECONFIG", help="Path to a kubeconfig.")
+    @click.option(
+        "--kubeconfig",
+        type=click.Path(dir_okay=False),
+        help="Path to a kubeconfig; default: KUBECONFIG, then ~/.kube/config.",
+    )
     @click.option("--context", help="Context of the kubeconfig to use.")
     @click.option("-n", "--namespace", help="Namespace; default: the context's.")
     @functools.wraps(command)

@@ -143,6 +143,37 @@ def cluster_at(host: str, *, hook: RequestHook | None = None, call_seconds: floa
     return KubeCluster(api, hook=hook, call_seconds=call_seconds)
 
 
+def current_namespace(
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    files: InClusterFiles = IN_CLUSTER_FILES,
+) -> str:
+    """Return the namespace that commands work in: the context's or the pod's own, else `default`.
+
+    Raises:
+        KubeConfigError: there is no kubeconfig, or it is no YAML, or has no such context.
+    """
+    if _wants_service_account(kubeconfig, context, None, environ, files):
+        namespace = Path(files.token).with_name("namespace")
+        return namespace.read_text(encoding="utf-8").strip() if namespace.is_file() else "default"
+    source = _kubeconfig_path(kubeconfig, None, environ, files)
+    chosen, contexts = context or "", dict[str, Mapping[str, Any]]()
+    for path in (Path(part).expanduser() for part in source.split(os.pathsep) if part):
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+            # As kubectl merges files: the first one that says something wins.
+            chosen = chosen or (content or {}).get("current-context") or ""
+            for entry in (content or {}).get("contexts") or ():
+                contexts.setdefault(entry["name"], entry.get("context") or {})
+        except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise KubeConfigError(f"{path} is no kubeconfig: {error!r}") from error
+    if context and context not in contexts:
+        raise KubeConfigError(f"{source} has no context {context!r}; it has {', '.join(sorted(contexts)) or 'none'}")
+    return str(contexts.get(chosen, {}).get("namespace") or "default")
+
+
 # --- which one ---------------------------------------------------------------------------------------------------
 
 

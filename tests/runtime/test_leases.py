@@ -23,11 +23,11 @@ class Unreliable(SimulatedCluster):
 
     is_down = False
 
-    async def get(self, kind: Kind[T], key: ObjectKey) -> T:
+    async def get(self, kind: Kind[T], key: ObjectKey, *, revision: int | None = None) -> T:
         if self.is_down:
             await asyncio.sleep(60)
             raise Unavailable("no answer")
-        return await super().get(kind, key)
+        return await super().get(kind, key, revision=revision)
 
 
 def leaders(*elections: LeaderElection) -> list[bool]:
