@@ -53,6 +53,8 @@ def _inlined(schema: Mapping[str, Any], components: Mapping[str, Any], within: t
         result.pop("maximum", None)
     if "const" in result:
         result["enum"] = [result.pop("const")]
+    if "enum" in result and all(isinstance(value, str) for value in result["enum"]):
+        result["type"] = "string"
     if result.get(PRESERVE):
         inner = ("additionalProperties", "properties", "required")
         return {**{key: value for key, value in result.items() if key not in inner}, "type": "object"}

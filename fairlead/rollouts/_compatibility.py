@@ -124,27 +124,31 @@ TABLE: tuple[Entry, ...] = (
 )
 
 
-def unsupported(spec: RolloutSpec, *, routers: Collection[str] = ()) -> list[SpecError]:
-    """Return why a valid spec is refused nevertheless: fields that would be dangerous to ignore.
-
-    Args:
-        spec: the spec.
-        routers: names of the routers that are installed.
-    """
+def unsupported(spec: RolloutSpec) -> list[SpecError]:
+    """Return why a valid spec is refused nevertheless: fields that would be dangerous to ignore."""
     data = _plain(spec)
-    found = [
+    return [
         forbidden(path, entry.note)
         for entry in TABLE
         if entry.support is Support.REFUSED
         for path in _occurrences(data, entry.path.removesuffix(".**"))
     ]
+
+
+def unknown_routers(spec: RolloutSpec, installed: Collection[str]) -> list[SpecError]:
+    """Return an error for every plug-in router of the spec that is not installed.
+
+    Args:
+        spec: the spec.
+        installed: names of the routers that there are.
+    """
     routing = spec.canary.traffic_routing if spec.canary else None
-    for name in routing.plugins if routing else ():
-        if name not in routers:
-            installed = ", ".join(sorted(routers)) or "none"
-            detail = f"there is no router of this name; installed: {installed}"
-            found.append(forbidden(f"{_ROUTING}.plugins[{name}]", detail))
-    return found
+    known = ", ".join(sorted(installed)) or "none"
+    return [
+        forbidden(f"{_ROUTING}.plugins[{name}]", f"there is no router of this name; installed: {known}")
+        for name in (routing.plugins if routing else ())
+        if name not in installed
+    ]
 
 
 def ignored(spec: RolloutSpec) -> list[tuple[str, str]]:

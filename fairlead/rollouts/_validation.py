@@ -17,6 +17,7 @@ from fairlead.core.errors import SpecError
 from fairlead.core.kinds import Service
 from fairlead.core.plans import Plan
 from fairlead.core.selectors import Selector
+from fairlead.rollouts._compatibility import unsupported
 from fairlead.rollouts._podvalidation import (
     label_key_problem,
     label_problems,
@@ -51,12 +52,17 @@ def invalid_spec_message(name: str, error: SpecError) -> str:
 
 
 def validate(spec: RolloutSpec, *, name: str = "") -> list[SpecError]:
-    """Return what is wrong with a spec by itself; empty when it is good.
+    """Return why a spec is refused by itself: what is wrong with it, then what is not supported yet.
 
     Args:
         spec: the spec.
         name: the Rollout's name, from which names are derived; empty: not checked.
     """
+    return [*spec_problems(spec, name=name), *unsupported(spec)]
+
+
+def spec_problems(spec: RolloutSpec, *, name: str = "") -> list[SpecError]:
+    """Return what is wrong with a spec by itself, as argo-rollouts sees it; empty when it is good."""
     return [*_top_problems(spec), *_strategy_problems(spec), *_name_problems(name)]
 
 

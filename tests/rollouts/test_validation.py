@@ -16,6 +16,7 @@ from fairlead.rollouts._validation import (
     invalid_spec_message,
     is_downward_path,
     router_problem,
+    spec_problems,
     validate,
     validate_references,
 )
@@ -32,7 +33,7 @@ PLUGINS: dict[str, Any] = {"plugins": {"org/router": {}}}
 
 def errors(fields: dict[str, Any], *, name: str = "web") -> list[str]:
     spec = parse(json.dumps(GOOD | fields).encode())
-    return [str(error) for error in validate(spec, name=name)]
+    return [str(error) for error in spec_problems(spec, name=name)]
 
 
 def canary_errors(**fields: Any) -> list[str]:
@@ -863,6 +864,14 @@ def test_a_good_plan_is_no_problem() -> None:
     spec = spec_with(analysis={"templates": [{"templateName": "t"}]})
     planned = [PlannedAnalysis(use, Plan(spec={"metrics": []})) for use in spec.analyses]
     assert validate_references(spec, name="web", services={}, analyses=planned) == []
+
+
+def test_what_is_not_supported_yet_is_refused_after_what_is_wrong() -> None:
+    spec = spec_with(steps=[{"plugin": {"name": "a/b"}}, {"setWeight": 120}])
+    assert [str(error) for error in validate(spec)] == [
+        "spec.strategy.steps[1].setWeight: Invalid value: 120: SetWeight needs to be between 0 and 100",
+        "spec.strategy.canary.steps[0].plugin: Forbidden: plugin steps are not supported yet",
+    ]
 
 
 def test_the_message_of_the_condition() -> None:
