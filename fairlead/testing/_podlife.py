@@ -9,16 +9,17 @@ Two machines, one inside the other. A container:
 A pod: its init containers one after another, then all others at once, until it is finished, its active deadline
 passes, or it is deleted. Deletion waits for the preStop hook, then for the processes, at most for the grace period.
 
-`begin` makes a life, `advance` takes it to an instant, `status` says what the API should show then, `wake_at` when
-time alone will change it. Whoever calls performs the effects: serve while `is_serving`, remove when `gone_at` passed.
+`begin` makes a life, `advance` takes it to an instant, `_podstatus.status` says what the API should show then,
+`wake_at` when time alone will change it. Whoever calls performs the effects: serve while `is_serving`, remove when
+`gone_at` has passed.
 
-Source: `k8s.io/kubernetes: pkg/kubelet/` (`kubelet_pods.go: getPhase`, `status/generate.go`, `images/`,
-`kuberuntime/`), and what a cluster shows.
+Source: `k8s.io/kubernetes: pkg/kubelet/` (`kubelet_pods.go: getPhase`, `images/`, `kuberuntime/`), and what a
+cluster shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -26,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from fairlead.core.objects import Kind, ObjectMeta, compact, rfc3339, struct_decoder
+from fairlead.core.objects import Kind, ObjectMeta, struct_decoder
 from fairlead.testing._programs import Knobs, Program, knobs, program
 from fairlead.testing.workloads._objects import Container, PodSpec
 
@@ -202,7 +203,7 @@ def _next_containers(life: PodLife, pod: SeenPod, now: datetime) -> PodLife:
     if life.main or life.ended_reason:
         return life
     through = len(life.init)
-    if life.init and not _is_through(life.init[-1], pod.spec.init_containers[through - 1]):
+    if life.init and not is_through(life.init[-1], pod.spec.init_containers[through - 1]):
         return life
     # Images are pulled one after another: only the first container waits for the whole start time.
     due = now + timedelta(seconds=life.timing.start if not life.init else 0.0)
@@ -215,7 +216,7 @@ def _created(container: Container, now: datetime, due: datetime) -> ContainerLif
     return ContainerLife(name=container.name, state=State.CREATING, since=now, until=due)
 
 
-def _is_through(life: ContainerLife, container: Container) -> bool:
+def is_through(life: ContainerLife, container: Container) -> bool:
     """Whether the next init container may begin."""
     if container.restart_policy == "Always":
         return life.state is State.RUNNING
@@ -348,7 +349,7 @@ def _finished(life: PodLife, pod: SeenPod) -> bool:
     return phase(life, pod) in ("Succeeded", "Failed")
 
 
-# --- status ----------------------------------------------------------------------------------------------------------
+# --- phase -----------------------------------------------------------------------------------------------------------
 
 
 def phase(life: PodLife, pod: SeenPod) -> str:
@@ -366,159 +367,3 @@ def phase(life: PodLife, pod: SeenPod) -> str:
     if any(one.state is not State.ENDED for one in life.main):
         return "Running"
     return "Failed" if any(one.last is not None and one.last.code for one in life.main) else "Succeeded"
-
-
-def status(life: PodLife, pod: SeenPod, now: datetime) -> dict[str, Any]:
-    """Return the status that the API should show now; conditions of others are kept as they are."""
-    asked = knobs(pod.metadata.annotations)
-    found = phase(life, pod)
-    initialized = bool(life.main)
-    main = [
-        _container_status(one, container, pod, asked, now) for one, container in _pairs(life.main, pod.spec.containers)
-    ]
-    init = [
-        _container_status(one, container, pod, asked, now, is_init=True)
-        for one, container in _pairs(life.init, pod.spec.init_containers)
-    ]
-    unready = [one["name"] for one in main if not one["ready"]]
-    body: dict[str, Any] = {
-        "phase": found,
-        "startTime": rfc3339(life.started_at),
-        "conditions": _conditions(life, pod, found, initialized, unready, now),
-        "containerStatuses": main or [_not_begun(container) for container in pod.spec.containers],
-    }
-    if init:
-        begun = len(init)
-        body["initContainerStatuses"] = init + [_not_begun(one) for one in pod.spec.init_containers[begun:]]
-    if life.address:
-        body["podIP"] = life.address
-        body["podIPs"] = [{"ip": life.address}]
-    if life.ended_reason:
-        body["reason"] = life.ended_reason
-        body["message"] = "Pod was active on the node longer than the specified deadline"
-    return body
-
-
-def _pairs(
-    lives: Sequence[ContainerLife], containers: Sequence[Container]
-) -> Iterator[tuple[ContainerLife, Container]]:
-    return zip(lives, containers, strict=False)
-
-
-def _not_begun(container: Container) -> dict[str, Any]:
-    return {
-        "name": container.name,
-        "image": container.image,
-        "imageID": "",
-        "ready": False,
-        "started": False,
-        "restartCount": 0,
-        "state": {"waiting": {"reason": "PodInitializing"}},
-        "lastState": {},
-    }
-
-
-def _container_status(
-    life: ContainerLife, container: Container, pod: SeenPod, asked: Knobs, now: datetime, *, is_init: bool = False
-) -> dict[str, Any]:
-    ready = life.state is State.RUNNING and life.ready_at is not None and life.ready_at <= now and not asked.unready
-    if is_init:
-        ready = _is_through(life, container)
-    identity = f"containerd://{pod.metadata.uid}-{life.name}-{life.restarts}"
-    has_run = life.state not in (State.CREATING, State.STUCK)
-    return compact({"containerID": identity if has_run else ""}) | {
-        "name": life.name,
-        "image": container.image,
-        "imageID": f"simulated@{container.image}" if has_run else "",
-        "ready": ready,
-        "started": life.state is State.RUNNING,
-        "restartCount": life.restarts,
-        "state": _state(life, container, pod, asked),
-        "lastState": {"terminated": _terminated(life.last)} if life.last and life.state is not State.ENDED else {},
-    }
-
-
-def _state(life: ContainerLife, container: Container, pod: SeenPod, asked: Knobs) -> dict[str, Any]:
-    match life.state:
-        case State.CREATING:
-            return {"waiting": {"reason": "ContainerCreating"}}
-        case State.STUCK:
-            return {"waiting": _stuck(life, container, asked)}
-        case State.RUNNING:
-            return {"running": {"startedAt": rfc3339(life.since)}}
-        case State.BACKOFF if life.backoff:
-            named = f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
-            text = f"back-off {life.backoff:.0f}s restarting failed container={life.name} pod={named}"
-            return {"waiting": {"reason": "CrashLoopBackOff", "message": text}}
-        case _:
-            assert life.last is not None, f"container {life.name} ended without an exit"
-            return {"terminated": _terminated(life.last)}
-
-
-def _stuck(life: ContainerLife, container: Container, asked: Knobs) -> dict[str, str]:
-    if asked.problem:
-        return {"reason": "CreateContainerConfigError", "message": asked.problem}
-    refusal = program(container).refusal
-    if refusal == "InvalidImageName":
-        text = f'Failed to apply default image tag "{container.image}": couldn\'t parse image name'
-        return {"reason": refusal, "message": text}
-    if life.until is not None:
-        return {"reason": "ErrImagePull", "message": f'failed to pull image "{container.image}": not found'}
-    return {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{container.image}"'}
-
-
-def _terminated(last: Exit) -> dict[str, Any]:
-    return {
-        "exitCode": last.code,
-        "reason": last.reason,
-        "startedAt": rfc3339(last.started_at),
-        "finishedAt": rfc3339(last.finished_at),
-    }
-
-
-def _conditions(
-    life: PodLife, pod: SeenPod, found: str, initialized: bool, unready: Sequence[str], now: datetime
-) -> list[dict[str, Any]]:
-    ended = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(found, "")
-    if initialized:
-        init = ("True", ended if ended == "PodCompleted" else "", "")
-    else:
-        waiting = " ".join(container.name for container in pod.spec.init_containers)
-        init = ("False", "ContainersNotInitialized", f"containers with incomplete status: [{waiting}]")
-    if ended:
-        containers = ("False", ended, "")
-    elif unready or not initialized:
-        names = " ".join(unready or [container.name for container in pod.spec.containers])
-        containers = ("False", "ContainersNotReady", f"containers with unready status: [{names}]")
-    else:
-        containers = ("True", "", "")
-    ready = containers
-    if containers[0] == "True" and (closed := _closed_gates(pod)):
-        ready = ("False", "ReadinessGatesNotReady", ", ".join(closed))
-    ours = {"PodScheduled": ("True", "", ""), "Initialized": init, "ContainersReady": containers, "Ready": ready}
-    stored = pod.status.get("conditions") or []
-    before = {str(condition.get("type")): condition for condition in stored}
-    kept = [condition for condition in stored if condition.get("type") not in ours]
-    return [_condition(type_, *words, before.get(type_), now) for type_, words in ours.items()] + kept
-
-
-def _closed_gates(pod: SeenPod) -> list[str]:
-    """Say of each readiness gate that is not open why."""
-    stored = {condition.get("type"): condition.get("status") for condition in pod.status.get("conditions") or []}
-    closed = []
-    for gate in pod.spec.readiness_gates:
-        name = gate.condition_type
-        if name not in stored:
-            closed.append(f'corresponding condition of pod readiness gate "{name}" does not exist.')
-        elif stored[name] != "True":
-            closed.append(f'the status of pod readiness gate "{name}" is not "True", but {stored[name]}')
-    return closed
-
-
-def _condition(
-    type_: str, value: str, reason: str, message: str, before: dict[str, Any] | None, now: datetime
-) -> dict[str, Any]:
-    same = before is not None and before.get("status") == value
-    moved = before.get("lastTransitionTime") if same and before is not None else rfc3339(now)
-    condition = {"type": type_, "status": value, "lastTransitionTime": moved}
-    return condition | compact({"reason": reason, "message": message})

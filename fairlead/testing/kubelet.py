@@ -2,7 +2,7 @@
 
 It drives the simulated cluster and a real kube-apiserver alike, through the Cluster port alone. What a container
 does is read from its image and command (the table in `_programs.py`), what a pod goes through is a pure machine
-(`_podlife.py`). Durations are drawn from the seed and the pod's name, so a run can be repeated.
+(`_podlife.py`, `_podstatus.py`). Durations are drawn from the seed and the pod's name, so a run can be repeated.
 
 A pod template may steer its pods by annotations `testing.fairlead.dev/…` (all optional; durations as Go writes them):
 
@@ -43,7 +43,8 @@ from fairlead.core.objects import ObjectKey, rfc3339, rfc3339_micro
 from fairlead.runtime.informers import Informers, feed, own_key
 from fairlead.runtime.loop import Controller
 from fairlead.runtime.workqueue import WorkQueue
-from fairlead.testing._podlife import PODS, PodLife, SeenPod, Timing, advance, begin, status, wake_at
+from fairlead.testing._podlife import PODS, PodLife, SeenPod, Timing, advance, begin, wake_at
+from fairlead.testing._podstatus import status
 from fairlead.testing.workloads._names import share
 from fairlead.testing.workloads._objects import ADDRESS, NODES
 

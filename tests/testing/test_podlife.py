@@ -10,6 +10,7 @@ import pytest
 from fairlead.core.objects import rfc3339
 from fairlead.testing import _podlife
 from fairlead.testing._podlife import PODS, PodLife, SeenPod, Timing
+from fairlead.testing._podstatus import status
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 TIMING = Timing(start=0.5, ready=1.0, jitter=0.25, stop=0.5)
@@ -24,7 +25,7 @@ def make(
     annotations: dict[str, str] | None = None,
     deleted: float | None = None,
     grace: int = 30,
-    status: dict[str, Any] | None = None,
+    shown: dict[str, Any] | None = None,
     **spec: Any,
 ) -> SeenPod:
     metadata: dict[str, Any] = {"name": "web-abcde", "namespace": "shop", "uid": "u1"}
@@ -35,7 +36,7 @@ def make(
     body = {
         "metadata": metadata,
         "spec": {"nodeName": "node-1", "containers": containers or [{"name": "web", "image": "web:1"}], **spec},
-        "status": status or {},
+        "status": shown or {},
     }
     return PODS.decode(msgspec.json.encode(body))
 
@@ -51,7 +52,7 @@ class Node:
 
     def look(self) -> None:
         self.life = _podlife.advance(self.life, self.pod, self.now)
-        shown = _podlife.status(self.life, self.pod, self.now)
+        shown = status(self.life, self.pod, self.now)
         self.pod = msgspec.structs.replace(self.pod, status={**self.pod.status, **shown})
 
     def to(self, seconds: float) -> Node:
@@ -236,7 +237,7 @@ def test_readiness_gates_hold_ready_back() -> None:
 def test_unready_annotation_comes_and_goes() -> None:
     node = Node(make()).to(5)
     for text, ready in (("true", False), ("false", True)):
-        changed = make(annotations={"unready": text}, status=node.pod.status)
+        changed = make(annotations={"unready": text}, shown=node.pod.status)
         node.pod = changed
         node.look()
         assert node.is_ready == ready
@@ -284,7 +285,7 @@ def test_deletion(
         annotations=annotations,
         deleted=10,
         grace=grace,
-        status=node.pod.status,
+        shown=node.pod.status,
     )
     node.look()
     assert (node.life.term_at, node.life.gone_at) == (at(term_at), at(gone_at))
@@ -295,7 +296,7 @@ def test_deletion(
 def test_a_pod_that_never_ran_has_nothing_to_wait_for() -> None:
     slow = {"name": "web", "image": "web:1", "lifecycle": {"preStop": {"sleep": {"seconds": 20}}}}
     node = Node(make(slow, annotations={"start-after": "60s"})).to(10)
-    node.pod = make(slow, annotations={"start-after": "60s"}, deleted=10, status=node.pod.status)
+    node.pod = make(slow, annotations={"start-after": "60s"}, deleted=10, shown=node.pod.status)
     node.look()
     assert node.life.gone_at == at(10.5)
 
@@ -306,7 +307,7 @@ def test_restarted_kubelet_finds_the_pod_as_it_was() -> None:
     node.look()
     again = _podlife.advance(_podlife.begin(node.pod, TIMING, at(31)), node.pod, at(31))
     assert again.address == "10.64.0.1"
-    assert _podlife.status(again, node.pod, at(31)) == {
+    assert status(again, node.pod, at(31)) == {
         name: value for name, value in node.pod.status.items() if name != "message"
     }
 
