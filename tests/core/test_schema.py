@@ -28,7 +28,7 @@ class Tree(Wire, frozen=True, kw_only=True):
     leaves: tuple[Leaf, ...] = ()
     limit: int | str | None = None
     kind: Literal["oak", "elm"] = "oak"
-    seen_at: Annotated[datetime | None, msgspec.Meta(tz=True)] = None
+    seen_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     foreign: Annotated[dict[str, Any], msgspec.Meta(extra_json_schema=PRESERVED)] = msgspec.field(default_factory=dict)
     anything: Any = None
 
