@@ -19,6 +19,7 @@ from fairlead.core.cluster import Undecodable
 from fairlead.core.errors import SpecError
 from fairlead.core.objects import Kind, ObjectMeta
 from fairlead.core.objects import T as ObjectT
+from fairlead.core.scanning import members
 
 T = TypeVar("T")
 
@@ -174,12 +175,8 @@ class _Identity(msgspec.Struct, frozen=True, rename="camel"):
     resource_version: str = ""
 
 
-class _Identified(msgspec.Struct, frozen=True):
-    metadata: _Identity = _Identity()
-
-
 _metadata = msgspec.json.Decoder(_Metadata)
-_identified = msgspec.json.Decoder(_Identified)
+_identity = msgspec.json.Decoder(_Identity)
 
 
 def describe_decode_error(error: Exception) -> str:
@@ -214,8 +211,8 @@ def _readable_metadata(raw: bytes) -> ObjectMeta:
         return _metadata.decode(raw).metadata
     except DECODE_ERRORS:
         pass
-    try:  # an odd label must not cost us the name
-        identity = _identified.decode(raw).metadata
+    try:  # an odd label must not cost us the name, nor what is nested too deeply elsewhere
+        identity = _identity.decode(members(raw).get("metadata", b"{}"))
     except DECODE_ERRORS:
         return ObjectMeta()
     return ObjectMeta(

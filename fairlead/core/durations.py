@@ -33,7 +33,7 @@ def parse_go_seconds(text: str) -> Fraction:
     >>> parse_go_seconds("1h30m")
     Fraction(5400, 1)
     """
-    quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    quoted = _quoted(text)
     rest = text
     negative = rest[:1] == "-"
     if rest[:1] in ("-", "+"):
@@ -54,7 +54,7 @@ def parse_go_seconds(text: str) -> Fraction:
         if not unit:
             raise ValueError(f"time: missing unit in duration {quoted}")
         if unit not in _UNITS:
-            raise ValueError(f'time: unknown unit "{unit}" in duration {quoted}')
+            raise ValueError(f"time: unknown unit {_quoted(unit)} in duration {quoted}")
         rest = rest[len(unit) :]
         digits = Fraction(int(whole or "0"))
         if fraction:
@@ -63,6 +63,20 @@ def parse_go_seconds(text: str) -> Fraction:
         if total >= _LIMIT and not (negative and total == _LIMIT):
             raise ValueError(f"time: invalid duration {quoted}")
     return -total if negative else total
+
+
+def _quoted(text: str) -> str:
+    """Return the text as Go's messages about durations quote it: what is not printable ASCII as bytes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    parts = (
+        character if " " <= character < "\x80" else "".join(f"\\x{byte:02x}" for byte in _bytes(character))
+        for character in escaped
+    )
+    return f'"{"".join(parts)}"'
+
+
+def _bytes(character: str) -> bytes:
+    return character.encode("utf-8", "replace")
 
 
 def parse_go_duration(text: str) -> timedelta:

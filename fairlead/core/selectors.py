@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _SPLIT = re.compile(r",(?![^()]*\))")
-_SET = re.compile(r"^\s*([^\s!=,()]+)\s+(in|notin)\s+\(([^()]*)\)\s*$")
-_EQUAL = re.compile(r"^\s*([^\s!=,()]+)\s*(==|=|!=)\s*([^\s,()]*)\s*$")
-_EXISTS = re.compile(r"^\s*(!?)\s*([^\s!=,()]+)\s*$")
+_SET = re.compile(r"^\s*([^\s!=<>,()]+)\s+(in|notin)\s+\(([^()]*)\)\s*$")
+_EQUAL = re.compile(r"^\s*([^\s!=<>,()]+)\s*(==|=|!=)\s*([^\s!=<>,()]*)\s*$")
+_EXISTS = re.compile(r"^\s*(!?)\s*([^\s!=<>,()]+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)

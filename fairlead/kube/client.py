@@ -6,7 +6,7 @@ list or a watch. Writes are patches of what we own, under the field manager `fai
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +30,7 @@ from fairlead.core.cluster import (
 from fairlead.core.decoding import DECODE_ERRORS, decode_object
 from fairlead.core.errors import Invalid, Unavailable
 from fairlead.core.objects import Kind, ObjectKey, T
+from fairlead.core.scanning import elements, members
 from fairlead.kube._errors import Status, from_status
 from fairlead.kube._lines import LineSplitter
 from fairlead.kube._transport import CALL_SECONDS, Query, RequestHook, Transport
@@ -65,6 +66,8 @@ _list = msgspec.json.Decoder(_List)
 _line = msgspec.json.Decoder(_Line)
 _versioned = msgspec.json.Decoder(_Versioned)
 _status = msgspec.json.Decoder(Status)
+_list_meta = msgspec.json.Decoder(_ListMeta)
+_text = msgspec.json.Decoder(str)
 
 
 class KubeCluster:
@@ -134,12 +137,12 @@ class KubeCluster:
             "GET", _collection_path(kind, namespace), verb="list", resource=str(kind), query=query
         )
         try:
-            listed = _list.decode(data)
+            meta, raws = _opened_list(data)
         except DECODE_ERRORS as error:
             raise Unavailable(f"the answer to a list of {kind} is no list: {error}") from error
         items: list[T] = []
         undecodable: list[Undecodable] = []
-        for raw in listed.items or ():
+        for raw in raws:
             # A copy of its own for each: what an object keeps as raw JSON must not keep the whole page in memory.
             found = decode_object(kind, bytes(raw))
             if isinstance(found, Undecodable):
@@ -149,8 +152,8 @@ class KubeCluster:
         return Page(
             items=tuple(items),
             undecodable=tuple(undecodable),
-            resource_version=listed.metadata.resource_version,
-            continue_token=listed.metadata.continue_,
+            resource_version=meta.resource_version,
+            continue_token=meta.continue_,
         )
 
     async def watch(
@@ -322,6 +325,25 @@ def _decoded(kind: Kind[T], data: bytes, problem: str) -> T:
     return found
 
 
+def _opened_list(data: bytes) -> tuple[_ListMeta, Sequence[bytes | msgspec.Raw]]:
+    try:
+        listed = _list.decode(data)
+    except RecursionError:  # one of the items is nested too deeply: that is no reason to lose the others
+        fields = members(data)
+        items = fields.get("items", b"null")
+        return _list_meta.decode(fields.get("metadata", b"{}")), [] if items == b"null" else elements(items)
+    return listed.metadata, listed.items or ()
+
+
+def _opened_line(line: bytes) -> tuple[str, bytes]:
+    try:
+        read = _line.decode(line)
+    except RecursionError:
+        fields = members(line)
+        return _text.decode(fields.get("type", b'""')), fields.get("object", b"")
+    return read.type, bytes(read.object)
+
+
 def _event(kind: Kind[T], line: bytes) -> WatchEvent[T]:
     """Return the event of one line.
 
@@ -329,11 +351,10 @@ def _event(kind: Kind[T], line: bytes) -> WatchEvent[T]:
         ClusterError: it reports an error, or is none of a watch: whatever sent it, we have lost our place.
     """
     try:
-        read = _line.decode(line)
+        type_, raw = _opened_line(line)
     except DECODE_ERRORS as error:
         raise Unavailable(f"the watch of {kind} sent what is no JSON event: {error}") from error
-    raw = bytes(read.object)
-    match read.type:
+    match type_:
         case "ERROR":
             try:
                 status = _status.decode(raw)
@@ -348,8 +369,8 @@ def _event(kind: Kind[T], line: bytes) -> WatchEvent[T]:
             return WatchEvent(type=EventType.BOOKMARK, object=None, resource_version=version)
         case "ADDED" | "MODIFIED" | "DELETED":
             if not raw or raw == b"null":
-                raise Unavailable(f"the watch of {kind} sent {read.type} without an object")
+                raise Unavailable(f"the watch of {kind} sent {type_} without an object")
             found = decode_object(kind, raw)
-            return WatchEvent(type=EventType(read.type), object=found, resource_version=found.metadata.resource_version)
+            return WatchEvent(type=EventType(type_), object=found, resource_version=found.metadata.resource_version)
         case other:
             raise Unavailable(f"the watch of {kind} sent an event of type {other!r}")

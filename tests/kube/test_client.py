@@ -307,6 +307,28 @@ async def test_one_odd_object_among_three_degrades_itself_alone() -> None:
     assert page.undecodable[0].metadata.version == 6
 
 
+DEEP = (
+    b'{"metadata":{"name":"deep","namespace":"shop","resourceVersion":"6"},"spec":' + b"[" * 5000 + b"]" * 5000 + b"}"
+)
+
+
+async def test_an_object_nested_too_deeply_degrades_itself_alone() -> None:
+    """An API server takes ten thousand levels; a decoder that recurses gives up before, and with it the whole list."""
+    good = msgspec.json.encode(replica_set("a"))
+    listed = b'{"metadata":{"resourceVersion":"9","continue":"t"},"items":[' + good + b"," + DEEP + b"]}"
+    told = b'{"type":"MODIFIED","object":' + DEEP + b"}\n" + line("ADDED", replica_set("b", "8"))
+    async with cluster_on(says(listed), streams(told)) as (cluster, _):
+        page = await cluster.list(ROLLOUTS)
+        events = [event async for event in cluster.watch(ROLLOUTS, resource_version="1")]
+    assert [item.metadata.name for item in page.items] == ["a"]
+    assert (page.resource_version, page.continue_token) == ("9", "t")
+    (problem,) = page.undecodable
+    assert (str(problem.metadata.key), problem.metadata.version) == ("shop/deep", 6)
+    assert problem.error == "nested too deeply to be read"
+    assert [event.resource_version for event in events] == ["6", "8"]
+    assert isinstance(events[0].object, Undecodable)
+
+
 async def test_a_page_is_not_kept_in_memory_by_its_objects() -> None:
     """What an object keeps as raw JSON refers to the bytes that it was decoded from."""
     items = [{"metadata": {"name": f"n{number}", "namespace": "shop"}, "spec": {"x": "y"}} for number in range(50)]
