@@ -34,7 +34,7 @@ from fairlead.analysis._preparation import ARGUMENTS_ERROR, PreparedRun, prepare
 from fairlead.analysis.actions import Action, Cancel, DeleteRun, GarbageCollect, Measure, Resume, Terminate
 from fairlead.analysis.observation import Observation, Outcome
 from fairlead.analysis.spec import Metric, TtlStrategy
-from fairlead.analysis.status import AnalysisRunStatus, Measurement, MetricResult, Phase, second
+from fairlead.analysis.status import AnalysisRunStatus, Measurement, MetricResult, Phase, bounded, second
 from fairlead.core.decision import Blocker, Decision, Event, EventType, earliest
 
 __all__ = ["PreparedRun", "Reason", "RunDecision", "decide", "prepare", "store_by", "unreadable"]
@@ -363,7 +363,7 @@ def _trim(
         kept.append(verdicts.trim(result, limit))
         if _leaves_something(run, name):
             collect.append(GarbageCollect(name, result.measurements[:-limit]))
-    return tuple(kept), tuple(collect)
+    return bounded(tuple(kept)), tuple(collect)
 
 
 def _metric_events(before: Mapping[str, MetricResult], after: Mapping[str, MetricResult]) -> tuple[Event, ...]:

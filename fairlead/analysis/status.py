@@ -19,6 +19,8 @@ import msgspec
 from fairlead.core.decoding import DECODE_ERRORS
 from fairlead.core.objects import parse_rfc3339, rfc3339
 
+TEXT_BYTES_MAX = 512 * 1024  # of values and messages in one status, roughly: characters are counted
+
 
 class Phase(StrEnum):
     """How far a measurement, a metric or a run has come; the last four are final."""
@@ -153,6 +155,29 @@ def _render(value: Any) -> Any:
     return value
 
 
+def bounded(results: tuple[MetricResult, ...]) -> tuple[MetricResult, ...]:
+    """Return the results short enough to be stored: beyond half a MiB of text only the newest answers keep theirs.
+
+    The API server refuses objects of more than 1.5 MiB, and a run whose verdict cannot be stored would never end.
+    """
+    if sum(_size(measurement) for result in results for measurement in result.measurements) <= TEXT_BYTES_MAX:
+        return results
+    return tuple(
+        msgspec.structs.replace(
+            result,
+            measurements=(
+                *(msgspec.structs.replace(older, value="", message="") for older in result.measurements[:-1]),
+                *result.measurements[-1:],
+            ),
+        )
+        for result in results
+    )
+
+
+def _size(measurement: Measurement) -> int:
+    return len(measurement.value) + len(measurement.message)
+
+
 _strict = msgspec.json.Decoder(AnalysisRunStatus)
 _INSTANTS = frozenset({"startedAt", "finishedAt", "resumeAt", "completedAt"})
 
@@ -171,18 +196,15 @@ def decode_status(raw: bytes | msgspec.Raw) -> AnalysisRunStatus:
 
 
 def _plausible(status: AnalysisRunStatus) -> AnalysisRunStatus:
-    """Take away what no controller writes: nameless or repeated results, negative counters, times without a zone."""
+    """Take away what no controller writes: nameless or repeated results, negative counters, fractions of seconds,
+    times without a zone."""
     kept: dict[str, MetricResult] = {}
     for result in status.metric_results:
         kept.setdefault(result.name, _plausible_result(result))
     results = tuple(kept.values())
-    changes: dict[str, Any] = {}
+    changes = _whole_seconds(status, "started_at", "completed_at")
     if results != status.metric_results:
         changes["metric_results"] = results
-    for name in ("started_at", "completed_at"):
-        instant = getattr(status, name)
-        if instant is not None and instant.tzinfo is None:
-            changes[name] = None
     return msgspec.structs.replace(status, **changes) if changes else status
 
 
@@ -198,12 +220,18 @@ def _plausible_result(result: MetricResult) -> MetricResult:
 
 
 def _plausible_measurement(measurement: Measurement) -> Measurement:
-    changes: dict[str, Any] = {}
-    for name in ("started_at", "finished_at", "resume_at"):
-        instant = getattr(measurement, name)
-        if instant is not None and instant.tzinfo is None:
-            changes[name] = None
+    changes = _whole_seconds(measurement, "started_at", "finished_at", "resume_at")
     return msgspec.structs.replace(measurement, **changes) if changes else measurement
+
+
+def _whole_seconds(holder: msgspec.Struct, *names: str) -> dict[str, Any]:
+    """Return the instants to be replaced: by whole seconds, or by None if they have no zone."""
+    changes: dict[str, Any] = {}
+    for name in names:
+        instant = getattr(holder, name)
+        if instant is not None and (instant.tzinfo is None or instant.microsecond):
+            changes[name] = second(instant) if instant.tzinfo is not None else None
+    return changes
 
 
 def _salvage(of: type[msgspec.Struct], plain: Mapping[str, Any], lists: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fairlead.analysis.status import (
     MetricResult,
     Phase,
     RunSummary,
+    bounded,
     decode_status,
     second,
     status_to_json,
@@ -69,9 +70,11 @@ def test_instants_are_stored_in_whole_seconds_of_utc() -> None:
     assert stored == {"phase": "Running", "startedAt": "2026-03-01T12:00:07Z"}
 
 
-def test_fractions_that_others_wrote_are_read() -> None:
-    status = decode_status(b'{"startedAt": "2026-03-01T12:00:07.123456Z"}')
-    assert status.started_at == T0
+def test_fractions_that_others_wrote_are_cut_off() -> None:
+    # A status must read back as what we store, or our own writes would look like those of others.
+    status = decode_status(b'{"startedAt": "2026-03-01T12:00:07.123456Z", "completedAt": "2026-03-01T17:30:07+05:30"}')
+    assert status.started_at == T0.replace(microsecond=0)
+    assert status.completed_at == T0.replace(microsecond=0)
 
 
 def test_empty_summaries_are_stored_once_they_exist() -> None:
@@ -126,6 +129,15 @@ def test_a_strangers_status_is_read_as_far_as_it_makes_sense(content: Any, expec
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"message": "\xff"}', b"[" * 100_000])
 def test_bytes_that_are_no_status_are_none(raw: bytes) -> None:
     assert decode_status(raw) == AnalysisRunStatus()
+
+
+def test_a_status_with_too_much_text_keeps_only_the_newest_answers() -> None:
+    long = Measurement(phase=Phase.SUCCESSFUL, value="x" * 100_000)
+    results = tuple(MetricResult(name=name, phase=Phase.RUNNING, count=3, measurements=(long,) * 2) for name in "abc")
+    first, second_ = bounded(results)[0].measurements
+    assert bounded(results[:2]) == results[:2]
+    assert [len(measurement.value) for measurement in (first, second_)] == [0, 100_000]
+    assert bounded(results)[0].count == 3
 
 
 def test_phases_know_what_they_mean() -> None:
