@@ -16,6 +16,7 @@ Source: `k8s.io/client-go: tools/cache/reflector.go` for what a good citizen doe
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ import structlog
 
 from fairlead.core.backoff import WATCH
 from fairlead.core.clock import Clock
-from fairlead.core.cluster import Cluster, Undecodable, WatchEvent
+from fairlead.core.cluster import Cluster, EventType, Undecodable, WatchEvent
 from fairlead.core.errors import ClusterError, Expired, Invalid, NotFound, TooManyRequests, Unavailable
 from fairlead.core.objects import Kind, T
 from fairlead.runtime.store import Store
@@ -57,6 +58,8 @@ class ReflectorSettings:
             proxy that closes at once must not be asked a thousand times a second.
         absent_seconds: pause before a kind that is not served is asked for again.
         retry_after_max_seconds: the longest time that a server may tell us to stay away.
+        silence_seconds: a server that sends bookmarks (every minute) and says nothing for that long has gone: the
+            connection is half-open. One that has never sent any may be silent for as long as a watch lasts.
         relist_seconds: a watch that ends cleanly this long after the last list is followed by a list, so that an
             event that was lost on its way is made up for one day.
     """
@@ -67,6 +70,7 @@ class ReflectorSettings:
     hasty_seconds: float = 1.0
     absent_seconds: float = 30.0
     retry_after_max_seconds: float = 60.0
+    silence_seconds: float = 150.0
     relist_seconds: float = 3600.0
 
 
@@ -118,6 +122,7 @@ class Reflector(Generic[T]):
         self._failures = 0  # in a row
         self._failed_at = 0.0
         self._trouble = ""
+        self._has_bookmarks = False
 
     @property
     def state(self) -> State:
@@ -198,7 +203,7 @@ class Reflector(Generic[T]):
             timeout_seconds=self._rng.uniform(*self._settings.watch_seconds),
         )
         async with _closed_at_the_end(stream):
-            async for event in stream:
+            while (event := await self._next(stream)) is not None:
                 self._take(event)
         ended_at = self._clock.monotonic()
         if ended_at - started_at < self._settings.hasty_seconds:
@@ -208,9 +213,19 @@ class Reflector(Generic[T]):
         if ended_at - self._listed_at >= self._settings.relist_seconds:
             self._state = State.LISTING
 
+    async def _next(self, stream: AsyncIterator[WatchEvent[T]]) -> WatchEvent[T] | None:
+        """Return the next event, or None at the end."""
+        limit = self._settings.silence_seconds if self._has_bookmarks else None
+        try:
+            async with asyncio.timeout(limit):
+                return await anext(stream, None)
+        except TimeoutError:
+            raise Unavailable(f"the watch has said nothing for {limit} s") from None
+
     def _take(self, event: WatchEvent[T]) -> None:
         self._store.apply(event)
         self._trouble = ""
+        self._has_bookmarks |= event.type is EventType.BOOKMARK
         if isinstance(event.object, Undecodable):
             problem = event.object
             self._log.warning("object_undecodable", object=str(problem.metadata.key), error=problem.error)

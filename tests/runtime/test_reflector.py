@@ -103,12 +103,12 @@ def test_a_clean_end_is_normal_and_the_watch_resumes_from_the_last_bookmark() ->
     watched = play(
         ScriptedCluster(
             lists=[page(replica_set("a"), version=7)],
-            watches=[[added(replica_set("b", 8)), 300.0, bookmark(20)], [300.0], [FOR_EVER]],
+            watches=[[added(replica_set("b", 8)), 300.0, bookmark(20)], [100.0, bookmark(20), 100.0], [140.0]],
         ),
-        1000,
+        600,
     )
     assert watched.requests() == [("list", ""), ("watch", "7"), ("watch", "20"), ("watch", "20")]
-    assert watched.times() == [0, 0, 300, 600]
+    assert watched.times() == [0, 0, 300, 500]
     assert watched.reflector.trouble == ""
 
 
@@ -132,8 +132,8 @@ def test_the_place_in_the_stream_never_goes_back(versions: tuple[int | str, int 
 
 def test_a_version_that_is_no_number_is_passed_on_as_it_is() -> None:
     watched = play(
-        ScriptedCluster(lists=[page(version="opaque-1")], watches=[[bookmark("opaque-2"), 300.0]]),
-        400,
+        ScriptedCluster(lists=[page(version="opaque-1")], watches=[[bookmark("opaque-2"), 100.0]]),
+        200,
     )
     assert watched.requests() == [("list", ""), ("watch", "opaque-1"), ("watch", "opaque-2")]
 
@@ -202,6 +202,20 @@ def test_failures_back_off_exponentially_and_health_resets_it() -> None:
         assert full / 2 <= gap <= full
     assert 61.4 <= gaps[9] <= 61.8  # a minute of health: the shortest pause again
     assert {version for verb, version in watched.requests() if verb == "watch"} == {"7"}  # resumed, not listed
+
+
+@pytest.mark.parametrize(
+    ("script", "at"),
+    [
+        pytest.param([bookmark(8), 140.0, bookmark(9), 140.0, bookmark(9), FOR_EVER], 430, id="after-bookmarks"),
+        pytest.param([added(replica_set("a", 8)), 550.0], 550, id="a-server-without-bookmarks-may-be-silent"),
+    ],
+)
+def test_a_watch_that_falls_silent_is_given_up(script: list[Any], at: float) -> None:
+    watched = play(ScriptedCluster(lists=[page(version=7)], watches=[script]), 560)
+    assert [verb for verb, _ in watched.requests()] == ["list", "watch", "watch"]
+    assert at <= watched.times()[2] <= at + 0.8
+    assert watched.cluster.open_watches == 0
 
 
 def test_a_server_that_closes_at_once_is_not_hammered() -> None:
@@ -280,8 +294,8 @@ def test_trouble_ends_with_the_first_sign_of_life() -> None:
                 watches=[
                     [Unavailable("half-open")],
                     [5.0, bookmark(8), 5.0, Unavailable("again")],
-                    [300.0],
-                    [FOR_EVER],
+                    [100.0],
+                    [100.0],
                 ],
             )
         )
@@ -293,8 +307,8 @@ def test_trouble_ends_with_the_first_sign_of_life() -> None:
                 troubles.append(bool(watched.reflector.trouble))
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(watched.run(400))
-            group.create_task(look(3, 8, 12, 390))
+            group.create_task(watched.run(200))
+            group.create_task(look(3, 8, 12, 150))
         assert troubles == [True, False, True, False]
 
     run_virtual(story())
