@@ -62,8 +62,15 @@ def apply_defaults(struct: str, fields: dict[str, Any]) -> None:
             fields["emptyDir"] = {}
 
 
-_REPOSITORY = r"(?:(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
-_IMAGE = re.compile(_REPOSITORY + r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?P<digest>@[^@]+)?", re.ASCII)
+# The grammar of image references (distribution/reference). Sixty-four hexadecimal digits alone are an identifier.
+_HOST_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_HOST = rf"(?:{_HOST_PART}(?:\.{_HOST_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_PATH_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    rf"(?![0-9a-f]{{64}}$)(?:{_HOST}/)?{_PATH_PART}(?:/{_PATH_PART})*"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?P<digest>@[^@]+)?",
+    re.ASCII,
+)
 _IMAGE_CHARACTERS_MAX = 1024
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fairlead.rollouts import _template
 from fairlead.rollouts._poddefaults import pull_policy
-from fairlead.rollouts._template import templates_equal
+from fairlead.rollouts._template import meaning, templates_equal
 
 
 def template(**spec: Any) -> dict[str, Any]:
@@ -180,6 +182,20 @@ def test_templates_that_make_the_same_pods_are_equal(desired: Any, found: Any) -
 )
 def test_templates_that_make_other_pods_are_not_equal(desired: Any, found: Any) -> None:
     assert not equal(desired, found)
+
+
+DEFAULTED = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "data" / "defaulted-templates.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("case", DEFAULTED, ids=[str(index) for index in range(len(DEFAULTED))])
+def test_defaults_are_those_of_kubernetes(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # The file was written with Kubernetes' own code (tests/oracle/poddefaults); its side is read without our defaults.
+    ours = meaning(json.dumps(case["template"]).encode())
+    monkeypatch.setattr(_template, "apply_defaults", lambda struct, fields: None)
+    assert ours == meaning(json.dumps(case["defaulted"]).encode())
 
 
 def test_injected_metadata_does_not_count_on_the_live_template_only() -> None:
