@@ -77,9 +77,9 @@ TABLE: tuple[Entry, ...] = (
         "spec.paused",
         "spec.restartAt",
         "spec.analysis.**",
+        "spec.rollbackWindow.**",
     ),
     _refused("spec.workloadRef.**", "a pod template by workloadRef is"),
-    _ignored("spec.rollbackWindow.**", "a rollback runs through the steps like any update"),
     _refused("spec.strategy.blueGreen.**", "the blueGreen strategy is"),
     *_honoured(
         f"{_CANARY}.canaryService",
