@@ -120,8 +120,9 @@ def _fit(outcome: Outcome, now: datetime) -> Measurement:
     if outcome.is_termination and measurement.phase in (Phase.SUCCESSFUL, Phase.INCONCLUSIVE):
         measurement = msgspec.structs.replace(measurement, message="Metric Terminated")
     resume_at = measurement.resume_at
-    if not measurement.phase.is_completed and resume_at is None:
-        resume_at = now + verdicts.RETRY_AFTER_ERROR
+    if not measurement.phase.is_completed:
+        # Never in this very second: a source that keeps saying "now" would be asked without a pause.
+        resume_at = max(resume_at or now + verdicts.RETRY_AFTER_ERROR, now + verdicts.INTERVAL_MIN)
     return msgspec.structs.replace(
         measurement,
         started_at=second(measurement.started_at or now),

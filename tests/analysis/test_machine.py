@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fairlead.analysis import machine
 from fairlead.analysis.actions import Action, Cancel, DeleteRun, GarbageCollect, Measure, Resume, Terminate
@@ -371,6 +373,16 @@ def test_a_measurement_that_does_not_say_when_is_looked_at_again_soon() -> None:
     assert story.wakes == 11
 
 
+def test_a_source_that_says_now_is_not_asked_without_a_pause() -> None:
+    story = Story(spec({"provider": JOB}))
+    story.look(0)
+    assert story.look(1.9, running("a", 0)) == ()
+    assert story.wakes == 2
+    assert story.look(2) == (Resume("a"),)
+    assert story.look(2, running("a", 2)) == ()
+    assert story.wakes == 3
+
+
 def test_terminating_a_run_with_a_job_in_flight_waits_for_its_end_and_is_inconclusive() -> None:
     story = Story(spec({"provider": JOB}, {"interval": "1m"}))
     story.look(0)
@@ -613,3 +625,65 @@ def test_results_of_metrics_that_the_spec_does_not_have_stay_and_do_nothing() ->
     story.look(6, ("a", "S"))
     assert story.reached == ("Successful", "")
     assert story.status.metric_results[0] == foreign
+
+
+# -- whatever is asked and answered ----------------------------------------------------------------------------------
+
+limits = st.one_of(st.none(), st.integers(0, 4), st.sampled_from(["2", "x"]))
+metric_fields = st.fixed_dictionaries(
+    {"provider": st.sampled_from([WEB, JOB])},
+    optional={
+        "count": st.integers(-1, 5),
+        "interval": st.sampled_from(["0", "1ms", "5s", "1m"]),
+        "initialDelay": st.sampled_from(["10s", "-1s"]),
+        "failureLimit": st.one_of(limits, st.just(-1)),
+        "inconclusiveLimit": limits,
+        "consecutiveErrorLimit": limits,
+        "consecutiveSuccessLimit": limits,
+    },
+)
+valid_fields = metric_fields.filter(lambda fields: not prepare(spec(fields)).error)
+moves = st.lists(
+    st.tuples(st.floats(0, 90), st.integers(0, 2), st.sampled_from("SFIER"), st.sampled_from([False] * 9 + [True])),
+    max_size=40,
+)
+
+
+@given(st.lists(valid_fields, min_size=1, max_size=3), st.booleans(), moves)
+def test_whatever_happens(
+    fields: list[dict[str, Any]], is_dry: bool, steps: list[tuple[float, int, str, bool]]
+) -> None:
+    run = spec(*fields, dryRun=[{"metricName": "a"}] if is_dry else [])
+    story = Story(run)
+    seconds = 0.0
+    verdict: tuple[str, str] | None = None
+    final: dict[str, Phase] = {}
+    for waited, which, letter, is_terminated in steps:
+        seconds += waited
+        if is_terminated:
+            story.run = prepare(msgspec.structs.replace(run, terminate=True))
+        busy = sorted(story.in_flight)
+        answers = []
+        if busy:
+            name = busy[which % len(busy)]
+            was_ending = story.decision is not None and Terminate(name) in story.decision.actions
+            measurement = Measurement(phase=LETTERS[letter], resume_at=at(seconds))
+            answers.append(Outcome(metric=name, measurement=measurement, is_termination=was_ending))
+        story.look(seconds, *answers)
+        assert story.decision is not None
+        # It asks to be woken later, never at once: whatever is due has been asked for.
+        assert story.wakes is None or story.wakes > seconds
+        assert story.look(seconds) == () or story.status.is_completed
+        for result in story.status.metric_results:
+            assert result.count == result.successful + result.failed + result.inconclusive
+            assert len(result.measurements) <= 10
+            if result.name in final:  # verdicts are monotone
+                assert result.phase is final[result.name]
+            elif result.phase.is_completed:
+                final[result.name] = result.phase
+                # Nothing but answers is a pass, unless somebody stopped the run.
+                assert result.phase is not Phase.SUCCESSFUL or result.count or story.status.is_completed
+        if verdict is not None:
+            assert story.reached == verdict
+        elif story.status.is_completed:
+            verdict = story.reached
