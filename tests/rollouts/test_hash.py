@@ -138,6 +138,13 @@ def test_deep_nesting_and_garbage_are_an_empty_template() -> None:
     assert written(b"{").decode() == EMPTY
 
 
+def test_what_go_wrote_is_written_unchanged() -> None:
+    draw = random.Random(20_260_804)
+    for _ in range(100):
+        once = written(json.dumps(value_of(draw)).encode())
+        assert written(once) == once
+
+
 @pytest.mark.parametrize(
     ("data", "checksum"), [(b"", 0x811C9DC5), (b"a", 0xE40C292C), (b"foobar", 0xBF9CF968)], ids=["empty", "a", "foobar"]
 )
