@@ -155,6 +155,8 @@ class WorkQueue(Generic[K]):
                 raise QueueClosed
             key = self._next(lowest)
             if key is not None:
+                # It may not be the one that this taker was woken for: what is left must not wait while others idle.
+                self._wake_for_all()
                 return key
             taker: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             entry = (lowest, taker)

@@ -223,6 +223,22 @@ def test_an_object_that_lives_on_after_its_deletion_is_shown_as_being_deleted() 
     assert shown.metadata.deletion_timestamp == AT
 
 
+def test_a_second_deletion_of_what_is_being_deleted_changes_nothing() -> None:
+    store = store_of(replica_set("a", 10, finalizers=("hold",), deletion_timestamp=AT))
+    seen = changes_of(store)
+    store.deleted(KEY, "a", at=AT, is_gone=False)
+    store.deleted(KEY, "", at=AT, is_gone=True)
+    assert (version_of(store.get(KEY)), seen, store.name) == (10, [], "replicasets.apps")
+
+
+def test_late_problems_are_no_problems() -> None:
+    store = store_of(replica_set("a", 10), replica_set("b", 10))
+    store.apply(modified(undecodable("a", 9)))
+    store.apply(deleted(replica_set("b", 12)))
+    store.apply(modified(undecodable("b", 11)))
+    assert (store.problems(), version_of(store.get(KEY)), len(store)) == ({}, 10, 1)
+
+
 def test_tombstones_expire() -> None:
     clock = ManualClock()
     store = store_of(*(replica_set(f"n{number}", 10) for number in range(100)), clock=clock)

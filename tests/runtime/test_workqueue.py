@@ -281,6 +281,25 @@ def test_a_taker_for_urgent_keys_takes_no_others() -> None:
     play(story)
 
 
+def test_a_key_does_not_wait_because_its_taker_took_another() -> None:
+    async def story(queue: WorkQueue[str]) -> None:
+        first = asyncio.create_task(queue.take())
+        urgent = asyncio.create_task(queue.take(Lane.URGENT))
+        second = asyncio.create_task(queue.take())
+        await asyncio.sleep(1)
+        queue.add("a")  # wakes the first,
+        queue.add("abort", Lane.URGENT)  # which takes this one: the taker for urgent keys finds nothing
+        await asyncio.sleep(1)
+        assert (first.result(), second.result(), urgent.done()) == ("abort", "a", False)
+        queue.close()
+        with pytest.raises(QueueClosed):
+            await urgent
+        queue.done("a")
+        queue.done("abort")
+
+    play(story)
+
+
 def test_a_promotion_wakes_the_taker_for_urgent_keys() -> None:
     async def story(queue: WorkQueue[str]) -> None:
         urgent = asyncio.create_task(queue.take(Lane.URGENT))
