@@ -301,9 +301,9 @@ class ApiServer:
                     return patches.merge(live, body)
         except patching.PatchError as error:
             if type_ is PatchType.JSON:
-                causes = (Cause(reason="FieldValueInvalid", message=str(error)),)
-                message = f"the server rejected our request due to an error in our request: {error}"
-                raise Invalid(message, status=422, reason="Invalid", causes=causes) from error
+                # The real server says no more either; the cause of this exception does.
+                message = "the server rejected our request due to an error in our request"
+                raise Invalid(message, status=422, reason="Invalid") from error
             raise failures.bad_request(str(error)) from error
 
     def replace(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
+import msgspec
 import yaml
 
 from fairlead.core.errors import Cause
@@ -17,15 +19,16 @@ COLLECTION = "customresourcedefinitions.apiextensions.k8s.io"
 _PRESERVE_ALL: Mapping[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 
-def fairlead_crds() -> list[dict[str, Any]]:
-    """Return the CustomResourceDefinitions that ship with fairlead (none before they are generated)."""
+@cache  # parsing them takes longer than making a whole cluster
+def fairlead_crds() -> tuple[Mapping[str, Any], ...]:
+    """Return the CustomResourceDefinitions that ship with fairlead; to be read only."""
     documents: list[dict[str, Any]] = []
     folder = resources.files("fairlead").joinpath("crds")
     if folder.is_dir():
         for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if file.name.endswith((".yaml", ".yml")):
                 documents.extend(load_documents(file.read_text(encoding="utf-8")))
-    return [document for document in documents if document.get("kind") == "CustomResourceDefinition"]
+    return tuple(only_definitions(documents))
 
 
 def load_documents(text: str) -> list[dict[str, Any]]:
@@ -102,8 +105,13 @@ def established(definition: Mapping[str, Any], now: str) -> dict[str, Any]:
 
 
 def resource(definition: Mapping[str, Any]) -> Resource:
-    """Return the kind that a definition defines."""
-    spec = definition["spec"]
+    """Return the kind that a definition defines; the same object for the same spec."""
+    return _resource(msgspec.json.encode(definition["spec"]))
+
+
+@lru_cache(maxsize=256)
+def _resource(raw: bytes) -> Resource:
+    spec = msgspec.json.decode(raw)
     names = spec["names"]
     versions = sorted(spec["versions"], key=lambda version: _priority(version["name"]), reverse=True)
     storage = next(version for version in versions if version.get("storage"))

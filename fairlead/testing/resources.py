@@ -101,14 +101,17 @@ class Registry:
 
     def __init__(self) -> None:
         self._resources: dict[tuple[str, str], Resource] = {}
+        self.changes = 0  # counts up whenever what is served may have changed
         for resource in built_in():
             self.add(resource)
 
     def add(self, resource: Resource) -> None:
         self._resources[(resource.group, resource.plural)] = resource
+        self.changes += 1
 
     def remove(self, group: str, plural: str) -> None:
         self._resources.pop((group, plural), None)
+        self.changes += 1
 
     def find(self, group: str, plural: str) -> Resource | None:
         return self._resources.get((group, plural))

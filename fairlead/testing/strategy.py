@@ -67,12 +67,11 @@ def complete(resource: Resource, version: str, data: Json) -> tuple[Json, list[s
         assert served is not None and served.schema is not None, "a custom version has a schema"
         dropped = schema.prune(data, served.schema)
         schema.default(data, served.schema)
+    elif resource.collection == custom.COLLECTION:
+        custom.default(data)
     else:
         data = without_nulls(data)
-        if resource.collection == custom.COLLECTION:
-            custom.default(data)
-        else:
-            defaults.built_in(resource.kind, data)
+        defaults.built_in(resource.kind, data)
     data["apiVersion"] = resource.api_version()
     return data, dropped
 

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import itertools
 import os
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from fairlead.core.cluster import Cluster
 from fairlead.core.errors import AlreadyExists, NotFound
 from fairlead.core.kinds import CRDS, HTTP_ROUTES, NAMESPACES, carried
 from fairlead.core.objects import Kind, Manifest, ObjectKey
+from fairlead.kube.config import connect
 from fairlead.testing import gateway
 from fairlead.testing.clock import LoopClock
 from fairlead.testing.cluster import SimulatedCluster
+from fairlead.testing.http import serve
 from tests.controlplane.plane import ControlPlane
 
 GROUP = "conformance.fairlead.dev"
@@ -180,15 +183,29 @@ async def simulated() -> AsyncIterator[Arena]:
     yield arena
 
 
+@asynccontextmanager
+async def simulated_http() -> AsyncIterator[Arena]:
+    """The simulated cluster behind its HTTP server, seen through the client of the real one."""
+    backend = SimulatedCluster(LoopClock(), crds=())
+    async with serve(backend) as served:
+        with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
+            file.write(served.kubeconfig())
+            file.flush()
+            async with (
+                await connect(file.name, field_manager="fairlead") as cluster,
+                await connect(file.name, field_manager="stranger") as stranger,
+            ):
+                arena = Arena(cluster=cluster, stranger=stranger, namespace="arena", compact=backend.compact)
+                await prepare(arena)
+                yield arena
+
+
 _count = itertools.count(1)
 
 
 @asynccontextmanager
 async def real(plane: ControlPlane) -> AsyncIterator[Arena]:
     """A kube-apiserver with its controllers; the namespaces of earlier cases stay behind in it."""
-    # Imported here: the arenas in memory must not pay for the library.
-    from fairlead.kube.config import connect
-
     kubeconfig = str(plane.kubeconfig)
     async with (
         await connect(kubeconfig, field_manager="fairlead") as cluster,
@@ -199,5 +216,8 @@ async def real(plane: ControlPlane) -> AsyncIterator[Arena]:
         yield arena
 
 
-IN_PROCESS: dict[str, Callable[[], AbstractAsyncContextManager[Arena]]] = {"simulated": simulated}
+IN_PROCESS: dict[str, Callable[[], AbstractAsyncContextManager[Arena]]] = {
+    "simulated": simulated,
+    "simulated-http": simulated_http,
+}
 REAL = "real"
