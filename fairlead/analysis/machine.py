@@ -404,6 +404,7 @@ def store_by(stored: AnalysisRunStatus, decided: AnalysisRunStatus, now: datetim
     Good answers may wait for the next write, up to `STORE_DELAY`: a crash asks for them again. Everything else is
     written at once, for a crash must not forget a failure, nor an answer that ended a row of errors.
     """
+    stored, decided = _without_next_looks(stored), _without_next_looks(decided)
     if stored == decided:
         return None
     first_unstored = now + STORE_DELAY
@@ -419,10 +420,26 @@ def store_by(stored: AnalysisRunStatus, decided: AnalysisRunStatus, now: datetim
     return first_unstored if was_begun and is_grown and stored.completed_at == decided.completed_at else now
 
 
+def _without_next_looks(status: AnalysisRunStatus) -> AnalysisRunStatus:
+    """Return the status without the times at which measurements in flight are looked at again.
+
+    A time alone is not worth a write: whoever reads an old one looks again at once.
+    """
+    results = tuple(
+        msgspec.structs.replace(
+            result, measurements=(*result.measurements[:-1], msgspec.structs.replace(result.last, resume_at=None))
+        )
+        if result.last is not None and result.last.is_in_flight
+        else result
+        for result in status.metric_results
+    )
+    return msgspec.structs.replace(status, metric_results=results)
+
+
 def _only_good_news(old: MetricResult, new: MetricResult) -> bool:
-    in_flight = [result.last is not None and result.last.is_in_flight for result in (old, new)]
+    is_in_flight = any(result.last is not None and result.last.is_in_flight for result in (old, new))
     return (
-        not any(in_flight)
+        (old == new or not is_in_flight)
         and (old.failed, old.inconclusive, old.error) == (new.failed, new.inconclusive, new.error)
         and old.consecutive_error == new.consecutive_error
         and not new.phase.is_bad

@@ -344,7 +344,7 @@ def test_rules_are_matched_after_substitution() -> None:
 
 def running(name: str, resume_after: float | None = 30, **fields: Any) -> Outcome:
     resume_at = None if resume_after is None else at(resume_after)
-    measurement = Measurement(phase=Phase.RUNNING, metadata={"job-name": "j"}, resume_at=resume_at)
+    measurement = Measurement(phase=Phase.RUNNING, started_at=T0, metadata={"job-name": "j"}, resume_at=resume_at)
     return Outcome(metric=name, measurement=measurement, **fields)
 
 
@@ -612,6 +612,19 @@ def test_a_job_in_flight_is_stored_at_once() -> None:
     stored = story.status
     story.look(1, running("a"))
     assert store_by(stored, story.status, at(1)) == at(1)
+
+
+def test_looking_at_a_job_again_is_not_worth_a_write() -> None:
+    story = Story(spec({"provider": JOB}, {"interval": "10s"}))
+    story.look(0)
+    story.look(1, running("a", 5))
+    stored = story.status
+    story.look(5)
+    story.look(6, running("a", 9))
+    assert stored != story.status
+    assert store_by(stored, story.status, at(6)) is None
+    story.look(7, ("b", "S"))
+    assert store_by(stored, story.status, at(7)) == at(37)
 
 
 # -- a stranger's status ---------------------------------------------------------------------------------------------
