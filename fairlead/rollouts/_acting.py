@@ -1,0 +1,139 @@
+"""From what every part should become to the writes that make it so, in the order in which they are safe.
+
+Order: weights that fall, first of all; revisions; pods that are added; selectors; weights that rise; pods that go;
+runs; evictions. Nothing here waits for anything else in the same decision: each write is allowed by what was seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairlead.core.decision import Event
+from fairlead.core.kinds import ReplicaSet
+from fairlead.rollouts._revisions import (
+    REVISION,
+    annotations_wanted,
+    beyond_history,
+    claims,
+    next_revision,
+    replica_set_body,
+    revision_of,
+)
+from fairlead.rollouts._scaling import Change, Sizes, annotations_for, scaled_event
+from fairlead.rollouts._situation import Roles, Situation
+from fairlead.rollouts._traffic import Traffic
+from fairlead.rollouts.actions import (
+    Action,
+    CreateReplicaSet,
+    PatchReplicaSet,
+    PatchRollout,
+    Target,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acts:
+    """Actions in order, and the events about them by what they are about."""
+
+    before: tuple[Action, ...] = ()
+    revision: tuple[Action, ...] = ()
+    grow: tuple[PatchReplicaSet, ...] = ()
+    shrink: tuple[PatchReplicaSet, ...] = ()
+    forget: tuple[Action, ...] = ()
+    revision_events: tuple[Event, ...] = ()
+    scaling_events: tuple[Event, ...] = ()
+
+
+def is_lowering(situation: Situation, traffic: Traffic) -> bool:
+    """Return whether the write to the route takes traffic away from the canary."""
+    seen = situation.seen.traffic
+    if traffic.action is None or seen is None or seen.weights is None:
+        return False
+    return traffic.action.weights.canary < seen.weights.canary
+
+
+def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) -> Acts:
+    """Return the writes to the Rollout itself and to its ReplicaSets.
+
+    Args:
+        is_halted: the user has stopped everything: a new revision is recorded, and gets no pods.
+    """
+    revisions, rollout = situation.revisions, situation.seen.metadata
+    revision: list[Action] = []
+    revision_events: list[Event] = []
+    scaling: list[Event] = []
+    number = next_revision(revisions)
+    if not revisions.exists:
+        replicas = sizes.changes.get(revisions.current.metadata.name, Change(replicas=0)).replicas
+        body = replica_set_body(rollout, situation.spec, revisions, replicas)
+        name = revisions.current.metadata.name
+        created = Event("NewReplicaSetCreated", f"Created ReplicaSet {name} (revision {number})")
+        scaled = scaled_event(situation, revisions.current, replicas)
+        revision.append(
+            CreateReplicaSet(
+                name=name,
+                pod_hash=revisions.pod_hash,
+                replicas=replicas,
+                body=body,
+                events=tuple(event for event in (created, scaled) if event is not None),
+            )
+        )
+        revision_events.append(created)
+        scaling += [scaled] if scaled else []
+    default = 1 if situation.spec.replicas is None else None
+    if revision_of(rollout) != number or default is not None:
+        updated = None
+        annotations: tuple[tuple[str, str], ...] = ()
+        if revision_of(rollout) != number:
+            updated = Event("RolloutUpdated", f"Rollout updated to revision {number}")
+            annotations = ((REVISION, str(number)),)
+            revision_events.insert(0, updated)
+        revision.append(PatchRollout(annotations=annotations, replicas=default, event=updated))
+    if is_halted:
+        return Acts(revision=tuple(revision), revision_events=tuple(revision_events), scaling_events=tuple(scaling))
+    grow: list[PatchReplicaSet] = []
+    shrink: list[PatchReplicaSet] = []
+    stable = () if roles.stable is None or roles.stable is roles.new else (roles.stable,)
+    for found in (*stable, roles.new, *roles.others):
+        patch = _patch(situation, roles, found, sizes.changes.get(found.metadata.name))
+        if patch is None:
+            continue
+        is_smaller = patch.replicas is not None and patch.replicas < found.spec.replicas
+        (shrink if is_smaller else grow).append(patch)
+        scaling += [patch.event] if patch.event else []
+    return Acts(
+        before=claims(situation.spec, revisions.known, situation.seen.orphans),
+        revision=tuple(revision),
+        grow=tuple(grow),
+        shrink=tuple(shrink),
+        forget=beyond_history(situation.spec.history_limit, roles.others),
+        revision_events=tuple(revision_events),
+        scaling_events=tuple(scaling),
+    )
+
+
+def _patch(situation: Situation, roles: Roles, found: ReplicaSet, change: Change | None) -> PatchReplicaSet | None:
+    """Return the one write that makes a ReplicaSet what it should be; None when it is so."""
+    if not found.metadata.uid or found.metadata.is_deleting:
+        return None
+    is_current = found is situation.revisions.current
+    change = change or Change(replicas=found.spec.replicas)
+    annotations: dict[str, str | None] = {}
+    min_ready = None
+    if is_current:
+        wanted = annotations_wanted(situation.seen.metadata, situation.revisions)
+        annotations |= {key: text for key, text in wanted.items() if found.metadata.annotations.get(key) != text}
+        if found.spec.min_ready_seconds != situation.spec.min_ready_seconds:
+            min_ready = situation.spec.min_ready_seconds
+    is_active = is_current or found is roles.stable
+    annotations |= annotations_for(situation, found, change, is_active=is_active)
+    replicas = change.replicas if change.replicas != found.spec.replicas else None
+    if replicas is None and not annotations and min_ready is None:
+        return None
+    return PatchReplicaSet(
+        target=Target.of(found.metadata),
+        replicas=replicas,
+        annotations=tuple(annotations.items()),
+        min_ready_seconds=min_ready,
+        event=scaled_event(situation, found, change.replicas),
+    )

@@ -1,0 +1,86 @@
+"""Whose pods the stable and the canary Service select, and when that may change.
+
+A selector moves traffic as a weight does, and without a drain: behind a router it changes only while its Service
+carries no traffic, and only to a ReplicaSet that has somebody to answer. A Service that is adopted (no mark of ours
+yet) may have served the user's own pods so far: then every new pod must be available first.
+
+Source: argo-rollouts: rollout/service.go: reconcileStableAndCanaryService.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fairlead.core.decision import Blocker, Event
+from fairlead.core.kinds import ReplicaSet, Service
+from fairlead.rollouts._modes import Mode, Part, Rule
+from fairlead.rollouts._revisions import pod_hash_of
+from fairlead.rollouts._situation import Roles, Situation
+from fairlead.rollouts._template import HASH_LABEL
+from fairlead.rollouts._validation import MANAGED_BY
+from fairlead.rollouts._waiting import Waiting
+from fairlead.rollouts.actions import ReleaseService, SwitchService, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """The selectors to change now, and why one that should change has to wait."""
+
+    actions: tuple[SwitchService | ReleaseService, ...] = ()
+    waiting: Blocker | None = None
+
+
+def switch(situation: Situation, roles: Roles, rule: Rule, *, is_clear: bool, is_halted: bool) -> Switches:
+    """Return what to do about the Services.
+
+    Args:
+        is_clear: no traffic goes through the canary Service.
+        is_halted: the user has stopped everything.
+    """
+    released = tuple(ReleaseService(Target.of(found.metadata)) for found in situation.seen.released)
+    if is_halted:
+        return Switches()
+    canary = situation.canary
+    actions: list[SwitchService | ReleaseService] = [*released]
+    waiting: Blocker | None = None
+    if roles.stable is not None and (service := situation.service(canary.stable_service)):
+        action, reason = _switch(situation, service, roles.stable, may_be_empty=False)
+        actions += [action] if action else []
+        waiting = reason
+    is_rescue = rule.mode is Mode.ABORTED and situation.is_routed
+    target = roles.stable if rule.canary_service is Part.STABLE else roles.new
+    if target is not None and (service := situation.service(canary.canary_service)):
+        selected = service.spec.selector.get(HASH_LABEL, "")
+        if selected not in ("", pod_hash_of(target)) and not is_clear:
+            waiting = waiting or Blocker(
+                reason=Waiting.TRAFFIC, what=f"the weight of Service {canary.canary_service} is 0 and in force"
+            )
+        else:
+            action, reason = _switch(situation, service, target, may_be_empty=is_rescue)
+            actions += [action] if action else []
+            waiting = waiting or reason
+    return Switches(actions=tuple(actions), waiting=waiting if situation.wanted > 0 else None)
+
+
+def _switch(
+    situation: Situation, service: Service, target: ReplicaSet, *, may_be_empty: bool
+) -> tuple[SwitchService | None, Blocker | None]:
+    pod_hash, name = pod_hash_of(target), service.metadata.name
+    selected = service.spec.selector.get(HASH_LABEL, "")
+    is_marked = service.metadata.annotations.get(MANAGED_BY) == situation.seen.metadata.name
+    if selected == pod_hash and is_marked:
+        return None, None
+    available, wanted = target.status.available_replicas, target.spec.replicas
+    needed = 1 if is_marked else max(1, wanted)
+    if available < needed and not may_be_empty:
+        what = f"{available} of {needed} pods of {target.metadata.name} are available for Service {name}"
+        return None, Blocker(reason=Waiting.SERVICE, what=what)
+    event = None
+    if selected != pod_hash:
+        event = Event("SwitchService", f"Switched selector for service '{name}' from '{selected}' to '{pod_hash}'")
+    return SwitchService(target=Target.of(service.metadata), pod_hash=pod_hash, marks=not is_marked, event=event), None
+
+
+def selected_hashes(situation: Situation) -> frozenset[str]:
+    """Return the hashes that the Services of the Rollout select now."""
+    return frozenset(found.spec.selector.get(HASH_LABEL, "") for found in situation.seen.services.values())

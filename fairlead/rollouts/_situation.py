@@ -1,0 +1,92 @@
+"""The facts of one decision, gathered once: what is wanted, what was seen, which ReplicaSet plays which part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from fairlead.core.kinds import ReplicaSet, Service
+from fairlead.rollouts import _replicas
+from fairlead.rollouts._revisions import Revisions, pod_hash_of
+from fairlead.rollouts.observation import Observation
+from fairlead.rollouts.spec import CanaryStep, CanaryStrategy, RolloutSpec
+from fairlead.rollouts.status import RolloutStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Which ReplicaSet is what, given which revision is stable.
+
+    Attributes:
+        new: of the current revision; one without UID is still to be created.
+        stable: None when there is none (or somebody deleted it); may be the same as `new`.
+        others: neither of them, newest revision first.
+    """
+
+    new: ReplicaSet
+    stable: ReplicaSet | None
+    others: tuple[ReplicaSet, ...]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether stable is the current revision, or missing: nothing to compare with."""
+        return self.stable is None or self.stable is self.new
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """Everything that a decision is made from. `stored` is the status as it was read."""
+
+    spec: RolloutSpec
+    stored: RolloutStatus
+    seen: Observation
+    revisions: Revisions
+    now: datetime
+
+    @cached_property
+    def canary(self) -> CanaryStrategy:
+        assert self.spec.canary is not None, "a spec without canary is refused before"
+        return self.spec.canary
+
+    @cached_property
+    def steps(self) -> tuple[CanaryStep, ...]:
+        return self.canary.steps
+
+    @cached_property
+    def wanted(self) -> int:
+        """Pods that the user wants."""
+        return self.spec.replicas_wanted
+
+    @cached_property
+    def weight_max(self) -> int:
+        return self.canary.weight_max
+
+    @cached_property
+    def is_routed(self) -> bool:
+        return self.canary.is_routed
+
+    @cached_property
+    def limits(self) -> _replicas.Limits:
+        return _replicas.limits(
+            self.wanted,
+            self.canary.surge.of(self.wanted, round_up=True),
+            self.canary.unavailable.of(self.wanted, round_up=False),
+        )
+
+    def roles(self, stable_hash: str) -> Roles:
+        """Return who is who when that revision is stable."""
+        new = self.revisions.current
+        stable = new if pod_hash_of(new) == stable_hash else None
+        others: list[ReplicaSet] = []
+        for found in self.revisions.known:
+            if found is new:
+                continue
+            if stable is None and stable_hash and pod_hash_of(found) == stable_hash:
+                stable = found
+            else:
+                others.append(found)
+        return Roles(new=new, stable=stable, others=tuple(others))
+
+    def service(self, name: str) -> Service | None:
+        return self.seen.services.get(name) if name else None

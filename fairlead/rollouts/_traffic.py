@@ -1,0 +1,216 @@
+"""Which weights the route should hold now, and what must be true before they may change.
+
+Traffic is never sent where nobody can answer, and never taken back later than necessary:
+
+- Up needs capacity first: enough canary pods, the canary Service selecting them, its endpoints converged, no objection
+  of the router's preflight, and nobody who refuses or fights what was written last.
+- Down needs somebody to take over: one available stable pod behind a stable Service that selects stable. How many
+  stable pods there are does not hold an abort back.
+- A canary that loses all its pods loses its weight at once.
+- Nothing counts as done before the data plane has taken it (`TrafficSeen.holds`).
+
+Where we differ from argo-rollouts on purpose: a stable revision that lacks pods does not keep the canary's weight from
+rising, for that would relieve it; and the last weight is in force before the stable Service is switched.
+
+Source: argo-rollouts: rollout/trafficrouting.go; ordering rules of the Gateway API routers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fairlead.core.decision import Blocker, Event
+from fairlead.core.kinds import ReplicaSet
+from fairlead.core.traffic import Held, TrafficSeen, Weights
+from fairlead.rollouts._canary import weight_at, weight_before
+from fairlead.rollouts._modes import Mode, Rule, WeightRule
+from fairlead.rollouts._revisions import pod_hash_of
+from fairlead.rollouts._situation import Roles, Situation
+from fairlead.rollouts._template import HASH_LABEL
+from fairlead.rollouts._waiting import Waiting
+from fairlead.rollouts.actions import SetWeights
+from fairlead.rollouts.status import Destination, RolloutStatus, StoredWeights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What is to be done about the route, and how far it is.
+
+    Attributes:
+        action: the write that is due and allowed now.
+        is_settled: the route holds exactly what is wanted, and traffic follows it. Always true without a router.
+        is_clear: no traffic goes to the canary Service, as well as can be told. Always true without a router.
+        waiting: why not everything that is wanted is in force.
+        wake_at: when the router wants to be asked again.
+    """
+
+    action: SetWeights | None = None
+    is_settled: bool = True
+    is_clear: bool = True
+    waiting: Blocker | None = None
+    wake_at: datetime | None = None
+
+
+def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule, *, is_ready: bool) -> Traffic:
+    """Return what the route should hold, whether it does, and the write that brings it there.
+
+    Args:
+        is_ready: the pods that the current step asks for are there.
+    """
+    if not situation.is_routed:
+        return Traffic()
+    seen = situation.seen.traffic
+    if seen is None:
+        blocker = Blocker(reason=Waiting.ROUTER, what="the traffic router has not been asked yet")
+        return Traffic(is_settled=False, is_clear=False, waiting=blocker)
+    if situation.wanted == 0:
+        return Traffic(is_clear=True, wake_at=seen.wake_at)  # there is nobody to send traffic to
+    weight = wanted_weight(situation, status, roles, rule, is_ready=is_ready)
+    wanted = Weights.of_canary(weight, total=situation.weight_max)
+    is_clear = seen.weights is None or (seen.weights.canary == 0 and seen.holds)
+    if seen.weights == wanted:
+        if seen.holds:
+            return Traffic(is_clear=is_clear, wake_at=seen.wake_at)
+        return Traffic(is_settled=False, is_clear=is_clear, waiting=_pending(seen, wanted), wake_at=seen.wake_at)
+    is_rescue = rule.mode is Mode.ABORTED or roles.new.status.available_replicas == 0
+    objection = _objection(situation, roles, seen, wanted, is_rescue=is_rescue)
+    if objection is not None:
+        return Traffic(is_settled=False, is_clear=is_clear, waiting=objection, wake_at=seen.wake_at)
+    action = SetWeights(
+        weights=wanted,
+        in_progress=rule.mode not in (Mode.PROMOTED, Mode.ABORTED),
+        event=Event("TrafficWeightUpdated", _updated(seen.weights, wanted)),
+    )
+    waiting = Blocker(reason=Waiting.ROUTE, what=f"weight {weight} of {wanted.total} is written to the route")
+    return Traffic(action=action, is_settled=False, is_clear=is_clear, waiting=waiting, wake_at=seen.wake_at)
+
+
+def wanted_weight(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule, *, is_ready: bool) -> int:
+    """Return the canary's weight that the route should hold now."""
+    steps, seen = situation.steps, situation.seen.traffic
+    current = seen.weights.canary if seen is not None and seen.weights is not None else 0
+    if rule.weight is WeightRule.ZERO or roles.new.status.available_replicas == 0:
+        return 0
+    if not steps:
+        # The stable Service moves the traffic, all at once, when every pod is available.
+        return current if rule.weight is WeightRule.KEEP else 0
+    if rule.weight is WeightRule.KEEP:
+        return situation.weight_max if is_ready else min(current, situation.weight_max)
+    if is_ready:
+        return weight_at(steps, status.step_index, situation.weight_max)
+    # Pods are missing: what was reached may stay, but nothing is raised towards a step that somebody skipped to.
+    return min(current, weight_before(steps, status.step_index))
+
+
+def _updated(before: Weights | None, after: Weights) -> str:
+    if before is None or before.canary == after.canary:
+        return f"Traffic weight updated to {after.canary}"
+    return f"Traffic weight updated from {before.canary} to {after.canary}"
+
+
+def _pending(seen: TrafficSeen, wanted: Weights) -> Blocker:
+    what = seen.message or f"weight {wanted.canary} of {wanted.total} is in force"
+    reason = Waiting.CONFLICT if seen.held is Held.CONFLICT else Waiting.TRAFFIC
+    if seen.held is Held.REFUSED:
+        reason = Waiting.REFUSED
+    return Blocker(reason=reason, what=what, since=seen.since, at=seen.settled_at)
+
+
+def _objection(
+    situation: Situation, roles: Roles, seen: TrafficSeen, wanted: Weights, *, is_rescue: bool
+) -> Blocker | None:
+    """Return why the route must not be changed from what it holds to what is wanted; None: go on.
+
+    Args:
+        is_rescue: the canary must lose its traffic now; that somebody is there to take it is enough.
+    """
+    is_rising = seen.weights is not None and wanted.canary > seen.weights.canary
+    is_first = seen.weights is None
+    if seen.blocked and (is_rising or is_first):
+        return Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
+    is_lowering = seen.weights is not None and wanted.canary < seen.weights.canary
+    if seen.held in (Held.CONFLICT, Held.REFUSED) and not is_lowering and not is_first:
+        reason = Waiting.CONFLICT if seen.held is Held.CONFLICT else Waiting.REFUSED
+        return Blocker(reason=reason, what=seen.message or seen.reason, since=seen.since)
+    if wanted.canary > 0 and not is_lowering and (objection := _canary_objection(situation, roles)):
+        return objection
+    return None if is_rising else _stable_objection(situation, roles, wanted, is_rescue=is_rescue)
+
+
+def _canary_objection(situation: Situation, roles: Roles) -> Blocker | None:
+    name = situation.canary.canary_service
+    return _service_objection(situation, name, roles.new, situation.wanted)
+
+
+def _stable_objection(situation: Situation, roles: Roles, wanted: Weights, *, is_rescue: bool) -> Blocker | None:
+    stable = roles.stable
+    available = stable.status.available_replicas if stable is not None else 0
+    if stable is None or available == 0:
+        return Blocker(reason=Waiting.STABLE_PODS, what="there is an available stable pod that could take the traffic")
+    if is_rescue:
+        return None
+    needed = wanted.stable * situation.wanted // wanted.total
+    if wanted.canary > 0 and available < needed:
+        return Blocker(reason=Waiting.STABLE_PODS, what=f"{available} of {needed} stable pods are available")
+    pods = situation.wanted if stable is roles.new else 1
+    return _service_objection(situation, situation.canary.stable_service, stable, pods)
+
+
+def _service_objection(situation: Situation, name: str, target: ReplicaSet, pods: int) -> Blocker | None:
+    """Return why a Service cannot take traffic for a ReplicaSet yet.
+
+    Args:
+        pods: so many ready endpoints are enough, even if more pods are available.
+    """
+    service = situation.service(name)
+    if service is None:
+        return None  # no such Service is configured: the router knows its backends itself
+    if service.spec.selector.get(HASH_LABEL) != pod_hash_of(target):
+        what = f"Service {name} selects the pods of ReplicaSet {target.metadata.name}"
+        return Blocker(reason=Waiting.SERVICE, what=what)
+    if situation.seen.endpoints is None:
+        return None
+    found: Mapping[str, int] = situation.seen.endpoints.get(name, {})
+    ready = found.get(target.metadata.name, 0)
+    needed = max(1, min(target.status.available_replicas, pods))
+    strangers = sum(found.values()) - ready
+    if ready < needed or strangers:
+        also = f" and {strangers} of other pods" if strangers else ""
+        what = f"Service {name} has {ready} of {needed} endpoints of {target.metadata.name}{also}"
+        return Blocker(reason=Waiting.ENDPOINTS, what=what)
+    return None
+
+
+def stored_weights(situation: Situation, status: RolloutStatus, roles: Roles) -> StoredWeights | None:
+    """Return the route's weights as the status shows them: what was seen, never what is hoped for."""
+    seen = situation.seen.traffic
+    if not situation.is_routed or seen is None or seen.weights is None:
+        return None
+    verified: bool | None = False
+    if seen.held is Held.APPLIED:
+        verified = True
+    elif seen.held is Held.SETTLED:
+        verified = None
+    canary = situation.canary
+    stable_hash = status.stable_hash
+    fallback = status.pod_hash if seen.weights.canary else stable_hash
+    return StoredWeights(
+        canary=Destination(
+            weight=seen.weights.canary,
+            service=canary.canary_service,
+            pod_hash=_selected(situation, canary.canary_service) or fallback,
+        ),
+        stable=Destination(
+            weight=seen.weights.stable,
+            service=canary.stable_service,
+            pod_hash=_selected(situation, canary.stable_service) or stable_hash,
+        ),
+        verified=verified,
+    )
+
+
+def _selected(situation: Situation, name: str) -> str:
+    service = situation.service(name)
+    return service.spec.selector.get(HASH_LABEL, "") if service is not None else ""
