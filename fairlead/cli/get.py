@@ -20,7 +20,17 @@ from fairlead.core.errors import NotFound
 from fairlead.core.objects import Manifest, ObjectKey
 from fairlead.rollouts.commands import revision_of
 
-_COLUMNS: tuple[str, ...] = tuple("NAMESPACE NAME STATUS STEP SET-WEIGHT READY DESIRED UP-TO-DATE AVAILABLE".split())
+_COLUMNS: tuple[str, ...] = (
+    "NAMESPACE",
+    "NAME",
+    "STATUS",
+    "STEP",
+    "SET-WEIGHT",
+    "READY",
+    "DESIRED",
+    "UP-TO-DATE",
+    "AVAILABLE",
+)
 _SCREEN_SECONDS = 0.2  # changes that come closer together are drawn once
 
 
