@@ -26,7 +26,7 @@ from fairlead.analysis.status import AnalysisRunStatus, Measurement, Phase
 from fairlead.core.backoff import Backoff
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster
-from fairlead.core.errors import FairleadError, SpecError
+from fairlead.core.errors import ClusterError, FairleadError, SpecError
 from fairlead.core.objects import ObjectKey
 
 log = structlog.get_logger(__name__)
@@ -197,22 +197,27 @@ class Measuring:
         metadata: dict[str, str] = {}
         try:
             async with asyncio.timeout(self._settings.time_limit_seconds):
-                secrets = await self._secrets.values(subject.key.namespace, subject.run.spec.args)
-                metric = _resolved(subject.run, action, secrets)
+                try:
+                    secrets = await self._reveal(subject, action)
+                    metric = _resolved(subject.run, action, secrets)
+                except SpecError as error:
+                    bench.arguments_error = secrets.redact(str(error))
+                    return None
                 provider = self._providers.provider(metric)
                 question = _question(subject, metric)
                 if isinstance(action, Measure):
                     metadata = dict(provider.metadata(metric))
                 measurement = await self._ask(provider, question, subject, action)
-        except SpecError as error:
-            if isinstance(action, Measure | Resume):
-                bench.arguments_error = secrets.redact(str(error))
-                return None
-            measurement = _error(str(error))
         except TimeoutError:
             measurement = _error(f"no answer within {self._settings.time_limit_seconds:g} s")
         except FairleadError as error:
             measurement = _error(str(error))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not we were cancelled, but something that the source waited for. Without an answer nobody would wake the run.
+            measurement = _error(f"the source gave up: {error!r}")
         except Exception as error:  # noqa: BLE001  # a bug of a provider is an Error, not a metric that never answers
             measurement = _error(f"{type(error).__name__}: {error}")
             _log_broken(subject, action.metric, error)
@@ -226,6 +231,15 @@ class Measuring:
             metadata={name: _shown(text, secrets) for name, text in metadata.items()},
             is_termination=isinstance(action, Terminate),
         )
+
+    async def _reveal(self, subject: Subject, action: Measure | Resume | Terminate) -> SecretValues:
+        """Return the secrets of the run's arguments. What is to be ended is ended without them, if need be."""
+        try:
+            return await self._secrets.values(subject.key.namespace, subject.run.spec.args)
+        except (SpecError, ClusterError):
+            if isinstance(action, Terminate):
+                return NO_SECRETS
+            raise
 
     async def _ask(
         self, provider: MetricProvider, question: Question, subject: Subject, action: Measure | Resume | Terminate
@@ -263,8 +277,8 @@ def _log_broken(subject: Subject, metric: str, error: Exception) -> None:
 def _resolved(run: PreparedRun, action: Measure | Resume | Terminate, secrets: SecretValues) -> Metric:
     """Return the metric with its secrets in place, under the name by which the status knows it."""
     prepared = run.by_name[action.metric]
-    if run.error:  # the end of a measurement must not fail because the spec is broken by now
-        return prepared
+    if isinstance(action, Terminate) and (run.error or secrets == NO_SECRETS):
+        return prepared  # the end of a measurement must not fail because spec or Secrets are broken by now
     stored = run.spec.metrics[run.metrics.index(prepared)]
     (metric,) = resolve_metrics((stored,), revealed_values(run.spec.args, secrets))
     return msgspec.structs.replace(metric, name=prepared.name)

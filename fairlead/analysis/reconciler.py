@@ -130,9 +130,7 @@ class AnalysisRunReconciler:
             return None
         live = self._known(key, run)
         now = self._clock.now()
-        decision = self._decide(key, live, now)
-        for event in decision.events:
-            self._recorder.record(ANALYSIS_RUNS, run.metadata, event)
+        decision = self._decide(run, live, now)
         if any(isinstance(action, DeleteRun) for action in decision.actions):
             await self._delete(key, run)
             return None
@@ -159,7 +157,7 @@ class AnalysisRunReconciler:
             run = self._runs.get(key)
             if run is None or run.metadata.uid != live.uid:
                 continue
-            self._decide(key, live, self._clock.now())  # answers that have just arrived; nothing new is begun
+            self._decide(run, live, self._clock.now())  # answers that have just arrived; nothing new is begun
             try:
                 if live.stored != live.status:
                     await self._store(key, run, live)
@@ -216,7 +214,7 @@ class AnalysisRunReconciler:
 
     # --- decide and act ----------------------------------------------------------------------------------------------
 
-    def _decide(self, key: ObjectKey, live: _Live, now: datetime) -> RunDecision:
+    def _decide(self, run: AnalysisRun, live: _Live, now: datetime) -> RunDecision:
         """Decide and take the new status over at once, so that no answer is taken in twice or lost."""
         ended = self._ended_jobs(live)
         seen = Observation(
@@ -233,7 +231,9 @@ class AnalysisRunReconciler:
         live.status = decision.status
         self._measuring.taken(live.uid, seen.outcomes)
         if decision.status.is_completed and not was_completed:
-            log.info("analysis_run_completed", object=str(key), phase=str(decision.status.phase))
+            log.info("analysis_run_completed", object=str(run.metadata.key), phase=str(decision.status.phase))
+        for event in decision.events:
+            self._recorder.record(ANALYSIS_RUNS, run.metadata, event)
         return decision
 
     def _act(self, key: ObjectKey, live: _Live, actions: tuple[Action, ...]) -> None:

@@ -15,7 +15,7 @@ from fairlead.analysis.ports import Question
 from fairlead.analysis.status import AnalysisRunStatus, Measurement, Phase
 from fairlead.core.cluster import MergePatch
 from fairlead.core.errors import Conflict, ProviderError, Unavailable
-from fairlead.core.kinds import ANALYSIS_RUNS, JOBS
+from fairlead.core.kinds import ANALYSIS_RUNS, JOBS, SECRETS
 from fairlead.core.objects import ObjectKey
 from fairlead.testing.clock import run_virtual
 from fairlead.testing.faults import Faults, FaultyCluster, KillingCluster, KillPoint, kill_points
@@ -159,16 +159,49 @@ def test_a_verdict_is_announced_before_its_write_is_answered() -> None:
     told(story)
 
 
-class SlowPatches(FaultyCluster):
-    """A Cluster whose patches take their time."""
+def test_an_announced_verdict_whose_write_fails_is_taken_back_and_tried_again() -> None:
+    async def story(world: World) -> None:
+        world.sources.scripts["a"] = after(10, "F")
+        world.create({})
+        async with world.controller(SlowPatches(world.cluster, seconds=0, down=(2, 3))):
+            status = await world.until_completed()
+            assert status.phase is Phase.FAILED
+            await asyncio.sleep(1)
+            shown = world.seen.get(KEY)
+            assert shown is not None
+            assert shown.phase == "Failed"
+        assert world.notes.reasons == ["MetricFailed", "AnalysisRunFailed"]
 
-    def __init__(self, inner: Any, *, seconds: float) -> None:
+    told(story)
+
+
+def test_a_graceful_stop_while_the_api_is_down_says_what_is_lost() -> None:
+    async def story(world: World) -> None:
+        world.create({"count": 2, "interval": "1m"})
+        with structlog.testing.capture_logs() as logs:
+            async with world.controller(SlowPatches(world.cluster, seconds=0, down=(2,))) as reconciler:
+                await asyncio.sleep(5)
+                await reconciler.close()
+        assert [log["object"] for log in logs if log["event"] == "analysis_run_not_stored"] == ["shop/run"]
+
+    told(story)
+
+
+class SlowPatches(FaultyCluster):
+    """A Cluster whose patches take their time; those with the given numbers fail."""
+
+    def __init__(self, inner: Any, *, seconds: float, down: tuple[int, ...] = ()) -> None:
         super().__init__(inner, seed=0)
         self.stop()
         self._seconds = seconds
+        self._down = down
+        self._patches = 0
 
     async def patch(self, *args: Any, **more: Any) -> Any:
         await asyncio.sleep(self._seconds)
+        self._patches += 1
+        if self._patches in self._down:
+            raise Unavailable("api server is down")
         return await super().patch(*args, **more)
 
 
@@ -195,6 +228,20 @@ def test_whatever_a_source_raises_is_an_error_measurement(fault: Exception, mess
             'Metric "a" assessed Error due to consecutiveErrors (2) > consecutiveErrorLimit (1): '
             f'"Error Message: {message}"'
         )
+
+    told(story)
+
+
+def test_a_source_whose_own_task_is_cancelled_is_an_error_and_not_a_standstill() -> None:
+    async def stray(_: Question) -> Any:
+        raise asyncio.CancelledError("inner task")
+
+    async def story(world: World) -> None:
+        world.sources.scripts["a"] = stray
+        world.create({"consecutiveErrorLimit": 0})
+        async with world.controller():
+            status = await world.until_completed(seconds=5)
+        assert status.metric_results[0].message == "the source gave up: CancelledError('inner task')"
 
     told(story)
 
@@ -366,13 +413,55 @@ def test_a_job_that_has_ended_is_looked_at_once_even_if_its_source_has_not_notic
     told(story)
 
 
-def test_leftovers_of_old_measurements_are_removed() -> None:
+@pytest.mark.parametrize(
+    ("fault", "logged"),
+    [
+        pytest.param(None, [], id="good"),
+        pytest.param(Unavailable("down"), ["measurements_not_cleaned"] * 3, id="outage"),
+        pytest.param(KeyError("bug"), ["provider_broken"] * 3, id="bug"),
+    ],
+)
+def test_leftovers_of_old_measurements_are_removed(fault: Exception | None, logged: list[str]) -> None:
     async def story(world: World) -> None:
         world.sources.scripts["a"] = ["S"]
+        world.sources.collecting = fault
         world.create({**JOB, "interval": "1m"}, measurementRetention=[{"metricName": "a", "limit": 2}])
-        async with world.controller():
-            await asyncio.sleep(250)
+        with structlog.testing.capture_logs() as logs:
+            async with world.controller():
+                await asyncio.sleep(250)
         assert world.sources.collected == [("a", 1)] * 3
+        assert [log["event"] for log in logs if log["log_level"] in ("warning", "error")] == logged
+
+    told(story)
+
+
+def test_a_job_is_ended_even_if_the_runs_secret_is_gone() -> None:
+    async def story(world: World) -> None:
+        world.secret("creds", token=MARKER)
+        world.sources.scripts["a"] = job(1000, world)
+        world.sources.terminates = after(0, "I")
+        world.create(JOB, args=[SECRET_ARG])
+        async with world.controller():
+            await asyncio.sleep(20)
+            await world.cluster.delete(SECRETS, ObjectKey("shop", "creds"))
+            await world.patch({"spec": {"terminate": True}})
+            assert (await world.until_completed()).phase is Phase.INCONCLUSIVE
+        assert len(world.sources.times("a", "terminate")) == 1
+
+    told(story)
+
+
+def test_a_job_is_ended_even_if_the_runs_spec_is_broken_by_now() -> None:
+    async def story(world: World) -> None:
+        world.sources.scripts["a"] = job(1000, world)
+        world.sources.terminates = after(0, "I")
+        world.create(JOB)
+        async with world.controller():
+            await asyncio.sleep(20)
+            await world.patch({"spec": {"dryRun": [{"metricName": "*"}]}})
+            assert (await world.until_completed()).phase is Phase.ERROR
+            await asyncio.sleep(1)
+        assert len(world.sources.times("a", "terminate")) == 1
 
     told(story)
 
@@ -660,6 +749,31 @@ def test_a_missing_key_ends_the_run_even_if_no_metric_uses_it() -> None:
     told(story)
 
 
+def test_secrets_that_cannot_be_read_for_now_are_an_error_measurement() -> None:
+    async def story(world: World) -> None:
+        world.secret("creds", token=MARKER)
+        world.create(WITH_SECRET, args=[SECRET_ARG])
+        async with world.controller(Counting(world.cluster, down=2)):
+            status = await world.until_completed()
+        (result,) = status.metric_results
+        assert (result.phase, result.error, result.successful) == (Phase.SUCCESSFUL, 2, 1)
+        assert result.measurements[0].message == "api server is down"
+
+    told(story)
+
+
+def test_a_secret_that_cannot_be_put_into_the_metric_ends_the_run() -> None:
+    async def story(world: World) -> None:
+        world.secret("creds", token="a\x07b")
+        world.create(WITH_SECRET, args=[SECRET_ARG])
+        async with world.controller():
+            await world.until_completed()
+        text = "Unable to resolve metric arguments: args.token holds a control character that cannot be substituted"
+        assert await world.reached() == ("Error", text)
+
+    told(story)
+
+
 def test_a_secret_reaches_the_source_and_is_read_once_per_round() -> None:
     async def story(world: World) -> None:
         world.secret("creds", token=MARKER)
@@ -675,15 +789,18 @@ def test_a_secret_reaches_the_source_and_is_read_once_per_round() -> None:
 
 
 class Counting(FaultyCluster):
-    """A Cluster that counts reads of Secrets."""
+    """A Cluster that counts reads of Secrets, and fails the first of them."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, *, down: int = 0) -> None:
         super().__init__(inner, seed=0)
         self.stop()
         self.secrets = 0
+        self._down = down
 
     async def get(self, kind: Any, key: Any) -> Any:
         self.secrets += kind.plural == "secrets"
+        if kind.plural == "secrets" and self.secrets <= self._down:
+            raise Unavailable("api server is down")
         return await super().get(kind, key)
 
 

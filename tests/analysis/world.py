@@ -53,6 +53,7 @@ class Sources:
     resumes: Script | None = None
     terminates: Script | None = None
     collected: list[tuple[str, int]] = field(default_factory=list)
+    collecting: Exception | None = None
     shown: dict[str, str] = field(default_factory=dict)
 
     def provider(self, metric: Metric) -> MetricProvider:
@@ -83,6 +84,8 @@ class Sources:
 
     async def garbage_collect(self, question: Question, measurements: Sequence[Measurement]) -> None:
         self.collected.append((question.metric.name, len(measurements)))
+        if self.collecting is not None:
+            raise self.collecting
 
     async def _ask(self, verb: str, question: Question, script: Script) -> Measurement:
         at = round((self.clock.now() - EPOCH).total_seconds(), 3)
