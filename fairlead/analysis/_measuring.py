@@ -216,7 +216,7 @@ class Measuring:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Not we were cancelled, but something that the source waited for. Without an answer nobody would wake the run.
+            # Not we were cancelled, but what the source waited for. Without an answer nobody would wake the run.
             measurement = _error(f"the source gave up: {error!r}")
         except Exception as error:  # noqa: BLE001  # a bug of a provider is an Error, not a metric that never answers
             measurement = _error(f"{type(error).__name__}: {error}")
