@@ -252,6 +252,20 @@ async def backend_counts(admin: str) -> Mapping[ObjectKey, BackendCounts]:
     return {key: BackendCounts(**counts) for key, counts in sorted(found.items())}
 
 
+async def draining(admin: str) -> int:
+    """Return how many filter chains and listeners still let old connections finish; 0: the drain window is over.
+
+    Args:
+        admin: `host:port` of the admin interface.
+
+    Raises:
+        ProviderError: it answers something else.
+        aiohttp.ClientError: it cannot be reached.
+    """
+    text = await _ask(admin, "/stats?format=json&filter=^listener_manager\\.total_.*_draining$")
+    return sum(int(entry.get("value", 0)) for entry in json.loads(text).get("stats", []))
+
+
 async def _ask(admin: str, path: str) -> str:
     timeout = aiohttp.ClientTimeout(total=_ASK_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://{admin}{path}") as answer:
@@ -274,6 +288,7 @@ __all__ = [
     "EnvoyProcess",
     "EnvoyWire",
     "backend_counts",
+    "draining",
     "find_envoy",
     "free_port",
 ]

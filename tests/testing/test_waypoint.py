@@ -10,8 +10,9 @@ import pytest
 
 from fairlead.core.cluster import JsonPatch, MergePatch
 from fairlead.core.kinds import ENDPOINT_SLICES, GATEWAYS, HTTP_ROUTES, NAMESPACES, ROLLOUTS, SERVICES
-from fairlead.core.objects import Manifest, ObjectKey
+from fairlead.core.objects import ObjectKey
 from fairlead.core.traffic import Applied, Held, RouterTools, TrafficSeen, Weights
+from fairlead.mesh_routing.routers.gatewayapi import GatewayApiRouting
 from fairlead.mesh_routing.routers.waypoint import WaypointRouting
 from fairlead.runtime.informers import Informers
 from fairlead.testing._wire import cluster_name
@@ -137,9 +138,6 @@ class World:
         found = self.cluster.read(kind, key)
         assert found is not None
         return found
-
-    async def patch_route(self, *operations: dict[str, Any]) -> Manifest:
-        return await self.cluster.patch(HTTP_ROUTES, WEB, JsonPatch(operations))
 
 
 def run(story: Callable[[World], Awaitable[None]], **options: Any) -> None:
@@ -395,6 +393,32 @@ def test_a_users_expression_that_the_proxy_refuses_is_named_before_it_is_asked()
         await world.clock.sleep(1)
         assert "P27: HTTPRoute shop/bad spec.rules[0].matches[0].headers[0].value" in world.see().blocked
         assert world.wire.error != ""
+
+    run(story)
+
+
+def test_a_shared_route_keeps_what_its_user_wrote_and_names_who_fights_us() -> None:
+    async def story(world: World) -> None:
+        user = world.cluster.as_manager("helm")
+        before = route(100, 0, timeouts={"request": "3s"}, filters=[])
+        user.apply([before])
+        await world.clock.sleep(1)
+        spec = world.get(HTTP_ROUTES, WEB)["spec"]
+        factory = GatewayApiRouting(world.tools)
+        config = target({"httpRoute": "web"}, uid=world.target.uid)
+        await factory.router(config).set_weights(Weights.of_canary(20), in_progress=True)
+        after = world.get(HTTP_ROUTES, WEB)["spec"]
+        spec["rules"][0]["backendRefs"][0]["weight"], spec["rules"][0]["backendRefs"][1]["weight"] = 80, 20
+        assert after == spec
+        for _ in range(4):
+            await world.clock.sleep(1)
+            path = "/spec/rules/0/backendRefs/1/weight"
+            await user.patch(HTTP_ROUTES, WEB, JsonPatch([{"op": "replace", "path": path, "value": 50}]))
+            await world.clock.sleep(1)
+            seen = factory.router(config).observe(world.clock.now())
+            await factory.router(config).set_weights(Weights.of_canary(20), in_progress=True)
+        assert (seen.held, seen.reason) == (Held.CONFLICT, "RouteConflict")
+        assert "helm changed our weights (canary 20, stable 80) to canary 50, stable 80" in seen.message
 
     run(story)
 
