@@ -173,7 +173,7 @@ HOSTILE = {
 def test_hostile_expressions_end_in_an_error_of_our_own(text: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         evaluate(text, Value.json(DATA))
-    assert 0 < len(caught.value.text) <= 1001
+    assert 0 < len(caught.value.text) < 20_000
 
 
 @pytest.mark.parametrize(

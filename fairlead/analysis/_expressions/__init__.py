@@ -23,6 +23,9 @@ from fairlead.analysis._expressions._checker import Checker
 from fairlead.analysis._expressions._errors import ErrorKind, ExpressionError, runtime_error, static_error
 from fairlead.analysis._expressions._evaluator import Evaluator
 from fairlead.analysis._expressions._folding import fold
+from fairlead.analysis._expressions._json import compact as compact_json
+from fairlead.analysis._expressions._json import load as parse_json
+from fairlead.analysis._expressions._numbers import parse_float
 from fairlead.analysis._expressions._parser import parse
 from fairlead.analysis._expressions._types import K, Type
 from fairlead.analysis._expressions._values import (
@@ -41,10 +44,13 @@ __all__ = [
     "Type",
     "Value",
     "check",
+    "compact_json",
     "evaluate",
     "evaluate_time",
     "format_decimal",
     "mentions",
+    "parse_float",
+    "parse_json",
 ]
 
 _STATUS_CODE = Type(K.STRING, "types.StatusCode")

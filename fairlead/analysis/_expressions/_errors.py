@@ -7,7 +7,7 @@ from typing import Final
 
 from fairlead.core.errors import FairleadError
 
-_TEXT_MAX: Final = 1000
+_TEXT_MAX: Final = 16_384  # far more than is shown: secrets are taken out before a text is cut to that
 
 
 class ErrorKind(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NoReturn
 
@@ -31,7 +32,7 @@ def load(text: str) -> Any:
         ExpressionError: it is no JSON, or nests too deeply.
     """
     try:
-        data = json.loads(text, parse_int=float, parse_constant=_no_constant)
+        data = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_no_constant)
     except RecursionError:
         raise runtime_error("exceeded max depth") from None
     except ValueError as error:
@@ -41,6 +42,13 @@ def load(text: str) -> Any:
         raise runtime_error("unexpected end of JSON input") from None
     check_nesting(data)
     return data
+
+
+def _number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"cannot unmarshal number {digits[:40]} into Go value of type float64")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -88,6 +96,23 @@ def dump(value: Any, budget: Budget, indent: int = 0) -> str:
         members = [f"{_text(key)}: {dump(value[key], budget, indent + 1)}" for key in sorted(value)]
         return budget.text("{" + inner + ("," + inner).join(members) + outer + "}") if members else "{}"
     raise AssertionError(f"not a value of an expression: {type(value)}")
+
+
+def compact(value: Any) -> str:
+    """Return data as compact JSON, keys sorted, as Go's `json.Marshal` writes it; infinities and NaN as words."""
+    match value:
+        case bool() | None:
+            return {None: "null", True: "true", False: "false"}[value]
+        case str():
+            return _text(value)
+        case float():
+            return dump_float(value) if math.isfinite(value) else format_float(value)
+        case int():
+            return str(value)
+        case Mapping():
+            return "{" + ",".join(f"{_text(key)}:{compact(value[key])}" for key in sorted(value)) + "}"
+        case _:
+            return "[" + ",".join(map(compact, value)) + "]"
 
 
 def dump_float(value: float) -> str:

@@ -24,7 +24,7 @@ def parse_float(text: str) -> float:
         return -math.inf if text.startswith("-") else math.inf
     if text.lower() == "nan":
         return math.nan
-    what = f"strconv.ParseFloat: parsing {json.dumps(text[:200], ensure_ascii=False)}: "
+    what = f"strconv.ParseFloat: parsing {json.dumps(text[:16_384], ensure_ascii=False)}: "
     if len(text) <= _DIGITS_MAX:
         if _DECIMAL.fullmatch(text):
             value = float(text.replace("_", ""))
@@ -49,7 +49,7 @@ def parse_int(text: str) -> int:
     Raises:
         ValueError: with Go's text.
     """
-    what = f"strconv.ParseInt: parsing {json.dumps(text[:200], ensure_ascii=False)}: "
+    what = f"strconv.ParseInt: parsing {json.dumps(text[:16_384], ensure_ascii=False)}: "
     if not _INTEGER.fullmatch(text):
         raise ValueError(what + "invalid syntax")
     digits = text.lstrip("+-").lstrip("0")

@@ -1,0 +1,12 @@
+"""Metric sources: one module each, found by the block of a metric.
+
+A third party adds one through the entry-point group `fairlead.metric_providers`: the name is the key that users write
+below `plugin`, the object a callable that takes `ProviderTools` and returns a `MetricProvider`.
+"""
+
+from __future__ import annotations
+
+from fairlead.analysis.providers.registry import ProviderFactory, ProviderRegistry
+from fairlead.analysis.providers.settings import ProviderSettings, ProviderTools, WebGuard
+
+__all__ = ["ProviderFactory", "ProviderRegistry", "ProviderSettings", "ProviderTools", "WebGuard"]
