@@ -39,6 +39,7 @@ class Progress:
         stored_at: when this process first saw the generation.
         accepted_at: when it first saw it accepted; None: it is not.
         evidence: the data plane's last answer about it.
+        evident_at: since when that answer is what it is.
     """
 
     uid: str
@@ -46,6 +47,7 @@ class Progress:
     stored_at: datetime
     accepted_at: datetime | None = None
     evidence: Evidence | None = None
+    evident_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ def follow(progress: Progress | None, *, uid: str, generation: int, acceptance: 
     return progress if progress.accepted_at is not None else replace(progress, accepted_at=now)
 
 
-def learn(progress: Progress, evidence: Evidence) -> Progress:
+def learn(progress: Progress, evidence: Evidence, now: datetime) -> Progress:
     """Return the progress with the data plane's answer; what was applied stays applied, unless it is refused now.
 
     An answer that could not be had teaches nothing about what was shown before.
@@ -79,7 +81,10 @@ def learn(progress: Progress, evidence: Evidence) -> Progress:
         return progress
     if before is Applied.REFUSED and evidence.applied is Applied.UNKNOWN:
         return progress
-    return replace(progress, evidence=evidence)
+    if progress.evidence == evidence:
+        return progress
+    evident_at = progress.evident_at if before is evidence.applied else now
+    return replace(progress, evidence=evidence, evident_at=evident_at)
 
 
 def hold(
@@ -138,16 +143,18 @@ def _unaccepted(progress: Progress, acceptance: Acceptance, route: str, confirm:
 
 def _evident(progress: Progress, route: str, accepted_at: datetime, now: datetime) -> Holding:
     evidence = progress.evidence
+    # Applied means: acceptance and evidence, whichever came later. Pods are kept from this instant on.
+    shown_at = max(accepted_at, progress.evident_at) if progress.evident_at is not None else accepted_at
     match evidence.applied if evidence else None:
         case Applied.APPLIED:
-            return Holding(held=Held.APPLIED, reason="Applied", message="applied by the data plane", since=accepted_at)
+            return Holding(held=Held.APPLIED, reason="Applied", message="applied by the data plane", since=shown_at)
         case Applied.REFUSED:
             why = evidence.why if evidence else ""
             return Holding(
                 held=Held.REFUSED,
                 reason="ProxyRefused",
                 message=f"{route}: the proxy refuses its configuration: {why}",
-                since=accepted_at,
+                since=shown_at,
                 wake_at=now + _PENDING_LOOK,
             )
         case _:

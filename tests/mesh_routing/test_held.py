@@ -160,9 +160,22 @@ def test_follow(before: Progress | None, uid: str, generation: int, acceptance: 
 )
 def test_learn(before: Applied | None, answer: Applied, after: Applied) -> None:
     progress = replace(ACCEPTED, evidence=says(before) if before else None)
-    learned = learn(progress, says(answer)).evidence
+    learned = learn(progress, says(answer), T0).evidence
     assert learned is not None
     assert learned.applied is after
+
+
+def test_pods_are_kept_from_when_the_wire_showed_the_weights() -> None:
+    late = learn(learn(ACCEPTED, says(Applied.NOT_YET), T0 + seconds(2)), says(Applied.APPLIED), T0 + seconds(40))
+    assert holding(late, CONFIRMED, 50, evidence=True).since == T0 + seconds(40)
+    early = learn(replace(STORED, accepted_at=T0 + seconds(34)), says(Applied.APPLIED), T0 + seconds(2))
+    assert holding(early, CONFIRMED, 50, evidence=True).since == T0 + seconds(34)
+
+
+def test_the_same_answer_in_other_words_is_since_the_first() -> None:
+    first = learn(ACCEPTED, says(Applied.NOT_YET, "a"), T0)
+    assert learn(first, says(Applied.NOT_YET, "a"), T0 + seconds(1)) is first
+    assert learn(first, says(Applied.NOT_YET, "b"), T0 + seconds(1)).evident_at == T0
 
 
 def test_worst_speaks_for_all_and_waits_for_the_latest() -> None:

@@ -129,7 +129,7 @@ class Memory:
         progress = entry.progress
         if progress is None or (progress.uid, progress.generation) != asked or entry.question is None:
             return  # the answer is about what was, not about what is
-        learned = learn(progress, answer)
+        learned = learn(progress, answer, self._tools.clock.now())
         if learned == progress:
             return
         entry.progress = learned
