@@ -13,7 +13,7 @@ from fairlead.core.kinds import ENDPOINT_SLICES, GATEWAYS, HTTP_ROUTES, NAMESPAC
 from fairlead.core.objects import ObjectKey
 from fairlead.core.traffic import Applied, Held, RouterTools, TrafficSeen, Weights
 from fairlead.mesh_routing.routers.gatewayapi import GatewayApiRouting
-from fairlead.mesh_routing.routers.waypoint import WaypointRouting
+from fairlead.mesh_routing.routers.waypoint import SERVICE_INDEX, WaypointRouting, index_by_service
 from fairlead.runtime.informers import Informers
 from fairlead.testing._wire import cluster_name
 from fairlead.testing.clock import LoopClock, run_virtual
@@ -95,7 +95,7 @@ class World:
         self.plane = WaypointTranslator(self.cluster.as_manager("istiod"), self.clock, self.wire)
         self.informers = Informers(self.cluster, self.clock)
         self.background: list[asyncio.Task[Any]] = []
-        routes = self.informers.add(HTTP_ROUTES)
+        routes = self.informers.add(HTTP_ROUTES, indexes={SERVICE_INDEX: index_by_service})
         self.tools = RouterTools(
             cluster=self.informers.cluster,
             clock=self.clock,
