@@ -28,7 +28,7 @@ from fairlead.core.cluster import (
     WatchEvent,
 )
 from fairlead.core.decoding import DECODE_ERRORS, decode_object
-from fairlead.core.errors import Invalid, Unavailable
+from fairlead.core.errors import Conflict, Invalid, Unavailable
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.core.scanning import elements, members
 from fairlead.kube._errors import Status, from_status
@@ -214,15 +214,21 @@ class KubeCluster:
             case ApplyPatch(body=body, force=force):
                 content_type = "application/apply-patch+yaml"  # JSON is valid YAML
                 query.append(("force", "true" if force else "false"))
-        data = await self._transport.call(
-            "PATCH",
-            _object_path(kind, key, subresource),
-            verb="patch",
-            resource=f"{kind}/{subresource}" if subresource else str(kind),
-            query=query,
-            body=_encoded(body),
-            content_type=content_type,
-        )
+        try:
+            data = await self._transport.call(
+                "PATCH",
+                _object_path(kind, key, subresource),
+                verb="patch",
+                resource=f"{kind}/{subresource}" if subresource else str(kind),
+                query=query,
+                body=_encoded(body),
+                content_type=content_type,
+            )
+        except Invalid as error:
+            if not any(cause.field == "metadata.uid" for cause in error.causes):
+                raise
+            # The server takes another UID for an attempt to change it; we meant it as a precondition.
+            raise Conflict(str(error), status=error.status, reason=error.reason, causes=error.causes) from error
         return _decoded(kind, data, f"{kind} {key} has been patched, but the answer cannot be read")
 
     async def delete(

@@ -357,9 +357,7 @@ async def test_a_page_is_not_kept_in_memory_by_its_objects() -> None:
             "HTTP 502: 502 Bad Gateway",
             id="bad-gateway",
         ),
-        pytest.param(
-            says(b"", 302, Location="https://sso.example.org/"), Unavailable, "sso.example.org", id="redirect"
-        ),
+        pytest.param(says(b"", 302, Location="/log-in"), Unavailable, "redirected to /log-in", id="redirect"),
         pytest.param(breaks, Unavailable, "cannot be reached", id="hangs-up"),
     ],
 )
@@ -367,6 +365,13 @@ async def test_lists_that_are_none(answer: Answer, error: type[ClusterError], me
     async with cluster_on(answer) as (cluster, _):
         with pytest.raises(error, match=message):
             await cluster.list(REPLICA_SETS)
+
+
+async def test_credentials_do_not_travel() -> None:
+    async with cluster_on(says(b"", 307, Location="/elsewhere"), says(LIST), token="secret") as (cluster, server):
+        with pytest.raises(Unavailable, match="HTTP 307: redirected to /elsewhere, which no API server does"):
+            await cluster.list(REPLICA_SETS)
+    assert len(server.requests) == 1
 
 
 async def test_an_empty_list_may_be_null() -> None:

@@ -314,6 +314,16 @@ def test_an_object_that_chatters_is_limited() -> None:
     assert api.messages("quiet") == [("the same", 1)]
 
 
+def test_a_long_silence_earns_no_more_than_the_burst() -> None:
+    async def story(recorder: EventRecorder, api: Api) -> None:
+        recorder.record(ROLLOUTS, about(), Event("R", "first"))
+        await asyncio.sleep(86400)
+        for number in range(100):
+            recorder.record(ROLLOUTS, about(), Event("R", f"m{number}"))
+
+    assert len(play(story).messages()) == 1 + 25
+
+
 def test_what_the_limit_held_back_is_counted_all_the_same() -> None:
     async def story(recorder: EventRecorder, api: Api) -> None:
         for _ in range(60):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from fairlead.core import selectors
+from fairlead.core.cluster import View
 from fairlead.core.errors import SpecError
 from fairlead.core.kinds import ReplicaSet
 from fairlead.core.objects import ObjectKey, OwnerReference
@@ -45,6 +46,11 @@ def changes_of(store: Store[ReplicaSet]) -> list[tuple[int | None, int | None]]:
 
 def version_of(item: ReplicaSet | None) -> int | None:
     return None if item is None else item.metadata.version
+
+
+def test_it_is_a_view() -> None:
+    view: View[ReplicaSet] = store_of(replica_set("a"))
+    assert view.get(KEY) == replica_set("a")
 
 
 def test_lists_are_sorted_by_key_and_cut_by_namespace() -> None:
