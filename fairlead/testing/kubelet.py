@@ -35,6 +35,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+import structlog
+
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch, Preconditions
 from fairlead.core.errors import AlreadyExists, ClusterError, NotFound
@@ -49,6 +51,8 @@ from fairlead.testing.workloads._names import share
 from fairlead.testing.workloads._objects import ADDRESS, NODES
 
 __all__ = ["ClusterAddresses", "Kubelet", "KubeletSettings", "PodAddress", "PodHook", "SeenPod"]
+
+log = structlog.get_logger(__name__)
 
 LEASE_NAMESPACE = "kube-node-lease"
 
@@ -307,7 +311,8 @@ class Kubelet:
         while True:
             try:
                 await write(name)
-            except ClusterError:
+            except ClusterError as error:
+                log.warning("node_write_failed", node=name, error=type(error).__name__, message=str(error))
                 await self._clock.sleep(delay)
                 delay = min(delay * 2, 5.0)
             else:

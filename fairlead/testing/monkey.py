@@ -17,6 +17,7 @@ from fairlead.core.kinds import PODS, Pod
 from fairlead.core.objects import ObjectKey
 from fairlead.testing.workloads._objects import PREFIX
 
+PODS_SEEN_MAX = 5000  # it picks among so many, the first in the order of the API
 UNREADY = PREFIX + "unready"
 
 
@@ -75,7 +76,9 @@ class Monkey:
     async def play(self) -> tuple[Trick, ObjectKey] | None:
         """Play one trick now; return which and on whom, or None: no pod to be found, or the API refused."""
         try:
-            page = await self._cluster.list(PODS, namespace=self._namespace, label_selector=self._label_selector)
+            page = await self._cluster.list(
+                PODS, namespace=self._namespace, label_selector=self._label_selector, limit=PODS_SEEN_MAX
+            )
             pods = sorted((pod for pod in page.items if not pod.metadata.is_deleting), key=lambda pod: pod.metadata.key)
             if not pods:
                 return None

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairlead.testing.workloads import deployment as deployments
 from fairlead.testing.workloads._objects import (
@@ -255,3 +257,52 @@ def test_instants_are_whole_seconds() -> None:
     plan = deployments.decide(deployment(), [], [], at(0.75))
     stamps: list[datetime | None] = [condition.last_transition_time for condition in plan.status.conditions]
     assert stamps == [at(0)] * len(stamps)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    wish=st.integers(0, 30),
+    surge=st.one_of(st.integers(0, 5), st.sampled_from(["0%", "10%", "25%", "100%"])),
+    unavailable=st.one_of(st.integers(0, 5), st.sampled_from(["0%", "10%", "25%", "100%"])),
+    olds=st.lists(st.integers(0, 20), max_size=3),
+    pace=st.integers(1, 7),
+)
+def test_rolling_update_stays_in_its_bounds_and_ends(
+    wish: int, surge: int | str, unavailable: int | str, olds: list[int], pace: int
+) -> None:
+    """Whatever is there at first: never more pods than before or allowed, never fewer available than allowed."""
+    wished = deployment(wish, surge=surge, unavailable=unavailable)
+    above, missing = deployments.surge_and_unavailable(wished)
+    world = {f"v{n}": replica_set(f"v{n}", f"web:old{n}", size, revision=n + 1) for n, size in enumerate(olds)}
+    total_max = max(sum(olds), wish + above)
+    floor = min(sum(olds), wish - missing)
+    for _ in range(500):
+        plan = deployments.decide(wished, list(world.values()), [], at(1))
+        for action in plan.actions:
+            match action:
+                case deployments.CreateReplicaSet(body=body):
+                    world["new"] = replica_set("new", "web:2", body["spec"]["replicas"], available=0, revision=9)
+                case deployments.PatchReplicaSet(replica_set=found, body=body) if "spec" in body:
+                    size = body["spec"]["replicas"]
+                    left = min(found.status.available_replicas, size)
+                    world[found.metadata.name] = replica_set(
+                        found.metadata.name,
+                        "web:2" if found.metadata.name == "new" else f"web:old{found.metadata.name[1:]}",
+                        size,
+                        available=left,
+                        revision=deployments.revision_of(found),
+                    )
+                case _:
+                    pass
+        assert sum(found.spec.replicas for found in world.values()) <= total_max
+        assert sum(found.status.available_replicas for found in world.values()) >= floor
+        new = world["new"]
+        if new.status.available_replicas == wish and all(
+            not found.spec.replicas for name, found in world.items() if name != "new"
+        ):
+            assert new.spec.replicas == wish
+            return
+        # Some of the new pods become available before the next look.
+        ready = min(new.spec.replicas, new.status.available_replicas + pace)
+        world["new"] = replica_set("new", "web:2", new.spec.replicas, available=ready, revision=9)
+    raise AssertionError(f"does not end: {world}")
