@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -99,7 +100,7 @@ class Store(Generic[T]):
         self._shown: dict[ObjectKey, T] = {}  # what readers get: anticipated, else stored
         self._keys: list[ObjectKey] = []  # of what is shown, sorted
         self._problems: dict[ObjectKey, Undecodable] = {}
-        self._tombstones: dict[str, _Tombstone] = {}  # by UID, in order of expiry
+        self._tombstones: OrderedDict[str, _Tombstone] = OrderedDict()  # by UID, in order of expiry
         self._subscribers: list[Subscriber[T]] = []
         self._synced = asyncio.Event()
         self._served = True

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -62,7 +62,8 @@ class WorkQueue(Generic[K]):
         self._clock = clock
         self._rng = rng
         self._waiting: dict[K, _Waiting] = {}
-        self._lanes: dict[Lane, dict[K, None]] = {lane: {} for lane in Lane}  # first in, first out
+        # First in, first out; a plain dict looks at all that has ever gone before it finds its first entry.
+        self._lanes: dict[Lane, OrderedDict[K, None]] = {lane: OrderedDict() for lane in Lane}
         self._taken: dict[K, Lane | None] = {}  # in a worker's hands; the lane in which it is wanted again
         self._delayed: dict[K, tuple[float, Lane]] = {}  # when it is due
         self._due: list[tuple[float, int, K]] = []  # heap over _delayed; may hold entries that are no longer true
