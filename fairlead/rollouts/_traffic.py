@@ -84,6 +84,8 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
         event=Event("TrafficWeightUpdated", _updated(seen.weights, wanted)),
     )
     waiting = Blocker(reason=Waiting.ROUTE, what=f"weight {weight} of {wanted.total} is written to the route")
+    if seen.held in (Held.CONFLICT, Held.REFUSED):
+        waiting = _pending(seen, wanted)
     return Traffic(action=action, is_settled=False, is_clear=is_clear, waiting=waiting, wake_at=seen.wake_at)
 
 
@@ -131,7 +133,7 @@ def _objection(
     if seen.blocked and (is_rising or is_first):
         return Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
     is_lowering = seen.weights is not None and wanted.canary < seen.weights.canary
-    if seen.held in (Held.CONFLICT, Held.REFUSED) and not is_lowering and not is_first:
+    if seen.held in (Held.CONFLICT, Held.REFUSED) and not is_lowering:
         reason = Waiting.CONFLICT if seen.held is Held.CONFLICT else Waiting.REFUSED
         return Blocker(reason=reason, what=seen.message or seen.reason, since=seen.since)
     if wanted.canary > 0 and not is_lowering and (objection := _canary_objection(situation, roles)):

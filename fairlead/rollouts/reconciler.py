@@ -1,0 +1,385 @@
+"""Takes one Rollout one decision further: observe, decide, act, and again until nothing is asked for.
+
+Thin on purpose: what should happen is decided in `machine`, what it means to the API is in `_performing`. The only
+memory is the journal of what is decided and not stored yet; losing it costs nothing but a repeated Event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+from msgspec.structs import replace
+
+from fairlead.core.clock import Clock
+from fairlead.core.cluster import Cluster, MergePatch, View
+from fairlead.core.conditions import Condition, put
+from fairlead.core.decision import Decision, Event, EventType, earliest
+from fairlead.core.errors import NotFound, SpecError
+from fairlead.core.kinds import (
+    ANALYSIS_RUNS,
+    PODS,
+    ROLLOUTS,
+    SERVICES,
+    AnalysisRun,
+    EndpointSlice,
+    Pod,
+    ReplicaSet,
+    Rollout,
+    Service,
+)
+from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
+from fairlead.core.plans import AnalysisPlanner
+from fairlead.core.traffic import RouterFactory, TrafficRouter
+from fairlead.rollouts import _restart
+from fairlead.rollouts._arguments import plans
+from fairlead.rollouts._invalid import understand
+from fairlead.rollouts._journal import Journal
+from fairlead.rollouts._performing import RELEASE_PATCH, CollisionError, CreationError, Outcome, Performer
+from fairlead.rollouts._revisions import identify, pod_hash_of
+from fairlead.rollouts._routing import Routing, look, route
+from fairlead.rollouts._template import HASH_LABEL
+from fairlead.rollouts.actions import Action, events_of
+from fairlead.rollouts.machine import decide
+from fairlead.rollouts.observation import Observation
+from fairlead.rollouts.spec import RolloutSpec
+from fairlead.rollouts.status import RolloutStatus, patch, plain, read
+from fairlead.rollouts.triggers import (
+    REPLICA_SETS_BY_OWNER,
+    RUNS_BY_OWNER,
+    SERVICES_BY_MANAGER,
+    SLICES_BY_SERVICE,
+    is_ours,
+    orphans_of,
+)
+
+log = structlog.get_logger(__name__)
+
+_ROUNDS_MAX = 8  # decisions in a row; whatever is left then follows with the next look
+_GENERATED_BASE_MAX = 58  # characters that the API server keeps of a generateName
+
+
+class Recorder(Protocol):
+    """Takes note of Events; returns at once and never fails."""
+
+    def record(self, kind: Kind[Any], metadata: ObjectMeta, event: Event) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """What the reconciler sees, with the indexes of `triggers.INDEXES`.
+
+    Attributes:
+        endpoint_slices: None: selectors and numbers of available pods must do.
+    """
+
+    rollouts: View[Rollout]
+    replica_sets: View[ReplicaSet]
+    services: View[Service]
+    runs: View[AnalysisRun]
+    endpoint_slices: View[EndpointSlice] | None = None
+
+
+def observe(
+    rollout: Rollout,
+    spec: RolloutSpec | SpecError,
+    status: RolloutStatus,
+    views: Views,
+    planner: AnalysisPlanner,
+    routing: Routing,
+    now: datetime,
+    *,
+    pods: Sequence[Pod] = (),
+) -> Observation:
+    """Return what the cluster looks like around a Rollout, from the views alone."""
+    metadata = rollout.metadata
+    if isinstance(spec, SpecError):
+        return Observation(metadata=metadata)
+    owned = tuple(views.replica_sets.by_index(REPLICA_SETS_BY_OWNER, metadata.uid))
+    named = {use.name: views.services.get(ObjectKey(metadata.namespace, use.name)) for use in spec.services}
+    services = {name: found for name, found in named.items() if found is not None}
+    managed = views.services.by_index(SERVICES_BY_MANAGER, str(metadata.key))
+    current = identify(metadata, spec, status, owned)
+    return Observation(
+        metadata=metadata,
+        replica_sets=owned,
+        orphans=tuple(views.replica_sets.by_index(REPLICA_SETS_BY_OWNER, orphans_of(metadata.namespace))),
+        services=services,
+        endpoints=_endpoints(metadata.namespace, services, owned, views.endpoint_slices),
+        traffic=look(routing.routers, now),
+        router_problems=routing.problems,
+        runs=tuple(views.runs.by_index(RUNS_BY_OWNER, metadata.uid)),
+        plans=plans(
+            metadata,
+            {"spec": plain(rollout.spec), "status": plain(rollout.status)} if spec.analyses else {},
+            spec,
+            planner,
+            latest_hash=current.pod_hash,
+            stable_hash=status.stable_hash if any(pod_hash_of(one) == status.stable_hash for one in owned) else "",
+        ),
+        pods=tuple(pods),
+        released=tuple(found for found in managed if found.metadata.name not in named),
+    )
+
+
+def _endpoints(
+    namespace: str,
+    services: Mapping[str, Service],
+    replica_sets: Sequence[ReplicaSet],
+    slices: View[EndpointSlice] | None,
+) -> dict[str, dict[str, int]] | None:
+    """Return, by Service, how many ready pods of which ReplicaSet are behind it; None: it cannot be told."""
+    if slices is None:
+        return None
+    # Pods are told by their names: what the API server makes of the ReplicaSet's, and five characters.
+    bases = {f"{found.metadata.name}-"[:_GENERATED_BASE_MAX]: found.metadata.name for found in replica_sets}
+    if len(bases) < len(replica_sets):
+        return None  # names so long that the revisions look alike
+    found: dict[str, dict[str, int]] = {}
+    for service in services:
+        pods = {
+            endpoint.target_ref.name
+            for one in slices.by_index(SLICES_BY_SERVICE, f"{namespace}/{service}")
+            for endpoint in one.endpoints
+            if endpoint.target_ref is not None
+            and endpoint.conditions.ready is not False
+            and not endpoint.conditions.terminating
+        }
+        counts = found.setdefault(service, {})
+        for name in pods:
+            owner = bases.get(name[:-5], "")
+            counts[owner] = counts.get(owner, 0) + 1
+    return found
+
+
+class RolloutReconciler:
+    """Takes Rollouts one decision further each time.
+
+    Args:
+        cluster: whose own writes are seen in the views at once (`runtime.CachedCluster`).
+        planner: says what an analysis stanza amounts to.
+        routers: by the key under `trafficRouting.plugins`.
+        recorder: of Events.
+        instance_id: Rollouts without this label value are left alone (empty: those with one).
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        views: Views,
+        planner: AnalysisPlanner,
+        routers: Mapping[str, RouterFactory],
+        clock: Clock,
+        recorder: Recorder,
+        *,
+        instance_id: str = "",
+        journal: Journal | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._views = views
+        self._planner = planner
+        self._routers = routers
+        self._clock = clock
+        self._recorder = recorder
+        self._instance_id = instance_id
+        self._journal = journal or Journal()
+
+    async def reconcile(self, key: ObjectKey) -> datetime | None:
+        """Observe, decide and act; return when to look again at the latest.
+
+        Raises:
+            FairleadError: an action failed; what was decided before it has been done.
+        """
+        for _ in range(_ROUNDS_MAX):
+            rollout = self._views.rollouts.get(key)
+            if rollout is None:
+                self._journal.forget(key)
+                await self._release(key)
+                return None
+            if not is_ours(rollout, self._instance_id):
+                return None
+            wake_at, has_acted = await self._once(key, rollout)
+            if not has_acted:
+                return wake_at
+        return self._clock.now()
+
+    async def explain(self, key: ObjectKey) -> Decision[RolloutStatus, Action] | None:
+        """Return what would be decided now, without doing it; None: there is no such Rollout."""
+        rollout = self._views.rollouts.get(key)
+        if rollout is None:
+            return None
+        decision, _, _ = await self._decide(rollout)
+        return decision
+
+    async def _decide(
+        self, rollout: Rollout
+    ) -> tuple[Decision[RolloutStatus, Action], dict[str, Any], tuple[TrafficRouter, ...]]:
+        spec = understand(rollout.spec, name=rollout.metadata.name)
+        stored = plain(rollout.status)
+        status = read(stored)
+        await self._find_runs(rollout.metadata, status)
+        pods = await self._pods(rollout.metadata, spec, status)
+        now = self._clock.now()
+        routing = Routing() if isinstance(spec, SpecError) else route(rollout.metadata, spec, self._routers)
+        seen = observe(rollout, spec, status, self._views, self._planner, routing, now, pods=pods)
+        return decide(spec, status, seen, now), stored, routing.routers
+
+    async def _once(self, key: ObjectKey, rollout: Rollout) -> tuple[datetime | None, bool]:
+        """Decide once and act; return when to look again, and whether anything but the status was written."""
+        decision, stored, routers = await self._decide(rollout)
+        performer = Performer(self._cluster, rollout, routers)
+        outcome = performer.outcome
+        try:
+            await performer.perform(decision.actions)
+        except CollisionError as error:
+            await self._collide(rollout, stored, outcome, str(error))
+            return self._clock.now(), True
+        except CreationError as error:
+            self._record(rollout, (Event("ReplicaSetCreateError", str(error), EventType.WARNING),))
+            await self._write(rollout, stored, _not_created(read(stored), str(error), self._clock.now()), outcome)
+            raise error.cause from error
+        except Exception:
+            # What was done has happened, whatever became of the rest.
+            self._record(rollout, tuple(event for action in outcome.done for event in events_of(action)))
+            raise
+        status = _with_names(decision.status, outcome.renamed)
+        has_changed = bool(patch(stored, status))
+        held = None
+        if has_changed:
+            held = self._journal.hold(key, rollout.metadata.uid, read(stored), status, self._clock.now())
+        has_written = held is None and await self._write(rollout, stored, status, outcome)
+        self._record(rollout, self._journal.fresh(key, rollout.metadata.uid, _happened(decision, outcome)))
+        if held is None:
+            self._journal.forget(key)
+        self._log(rollout, decision, outcome, has_written=has_written)
+        if outcome.router_error is not None:
+            self._record(rollout, (Event("TrafficRoutingError", str(outcome.router_error), EventType.WARNING),))
+            raise outcome.router_error
+        return earliest(decision.wake_at, held), bool(outcome.done)
+
+    # --- what is read besides the views ---------------------------------------------------------------------------
+
+    async def _find_runs(self, metadata: ObjectMeta, status: RolloutStatus) -> None:
+        """See to it that runs named in the status are in the view, if they exist: else they would be made again."""
+        for ref in (status.step_run, status.background_run):
+            key = ObjectKey(metadata.namespace, ref.name) if ref is not None else None
+            if key is None or self._views.runs.get(key) is not None:
+                continue
+            try:
+                await self._cluster.get(ANALYSIS_RUNS, key)
+            except NotFound:
+                log.info("analysis_run_missing", object=str(metadata.key), run=key.name)
+
+    async def _pods(self, metadata: ObjectMeta, spec: RolloutSpec | SpecError, status: RolloutStatus) -> list[Pod]:
+        """Return the pods of the namespace's ReplicaSets while a restart is due; they are not watched."""
+        if isinstance(spec, SpecError) or not _restart.is_wanted(spec.restart_at, status, self._clock.now()):
+            return []
+        found: list[Pod] = []
+        token = ""
+        while True:
+            page = await self._cluster.list(
+                PODS, namespace=metadata.namespace, label_selector=HASH_LABEL, continue_token=token
+            )
+            found += page.items
+            token = page.continue_token
+            if not token:
+                return found
+
+    # --- what is written besides actions --------------------------------------------------------------------------
+
+    async def _write(
+        self, rollout: Rollout, stored: Mapping[str, Any], status: RolloutStatus, outcome: Outcome
+    ) -> bool:
+        """Store a status, if it says something new and nobody wrote to the Rollout since it was read."""
+        body = patch(stored, status)
+        if not body:
+            return False
+        metadata = {"uid": rollout.metadata.uid, "resourceVersion": outcome.version}
+        await self._cluster.patch(
+            ROLLOUTS, rollout.metadata.key, MergePatch({"metadata": metadata, "status": body}), subresource="status"
+        )
+        return True
+
+    async def _collide(self, rollout: Rollout, stored: Mapping[str, Any], outcome: Outcome, why: str) -> None:
+        status = read(stored)
+        count = (status.collision_count or 0) + 1
+        log.warning("rollout_hash_collided", object=str(rollout.metadata.key), collision_count=count, error=why)
+        await self._write(rollout, stored, replace(status, collision_count=count), outcome)
+
+    async def _release(self, key: ObjectKey) -> None:
+        """Take our hash and our mark off the Services of a Rollout that is gone."""
+        for service in self._views.services.by_index(SERVICES_BY_MANAGER, str(key)):
+            metadata = {"uid": service.metadata.uid, "resourceVersion": service.metadata.resource_version}
+            body = {**RELEASE_PATCH, "metadata": {**RELEASE_PATCH["metadata"], **metadata}}
+            try:
+                await self._cluster.patch(SERVICES, service.metadata.key, MergePatch(body))
+            except NotFound:
+                continue
+            log.info("service_released", object=str(key), service=service.metadata.name)
+
+    # --- saying so --------------------------------------------------------------------------------------------------
+
+    def _record(self, rollout: Rollout, events: Sequence[Event]) -> None:
+        for event in events:
+            self._recorder.record(ROLLOUTS, rollout.metadata, event)
+
+    def _log(
+        self, rollout: Rollout, decision: Decision[RolloutStatus, Action], outcome: Outcome, *, has_written: bool
+    ) -> None:
+        status, blocked = decision.status, decision.blocked_on
+        facts = {
+            "object": str(rollout.metadata.key),
+            "generation": rollout.metadata.generation,
+            "revision": status.pod_hash,
+            "phase": str(status.phase),
+            "step": status.step_index,
+            "weight": status.weights.canary.weight if status.weights is not None else None,
+            "actions": len(outcome.done),
+            "wake_at": decision.wake_at.isoformat() if decision.wake_at is not None else None,
+            "blocked_on": str(blocked.reason) if blocked is not None else None,
+        }
+        write = log.info if outcome.done or has_written else log.debug
+        write("rollout_reconciled", **facts)
+        for event in decision.events:
+            if event.reason == "RolloutAborted":
+                log.warning("rollout_aborted", object=facts["object"], revision=status.pod_hash, reason=event.message)
+
+
+def _happened(decision: Decision[RolloutStatus, Action], outcome: Outcome) -> tuple[Event, ...]:
+    """Return the events of a decision without those of actions that turned out to change nothing."""
+    idle = [action for action in decision.actions if all(action is not done for done in outcome.done)]
+    dropped = [event for action in idle for event in events_of(action)]
+    kept: list[Event] = []
+    for event in decision.events:
+        if event in dropped:
+            dropped.remove(event)
+        else:
+            kept.append(event)
+    return tuple(kept)
+
+
+def _with_names(status: RolloutStatus, renamed: Sequence[tuple[str, str]]) -> RolloutStatus:
+    """Return the status with the names under which runs were created in the end."""
+    names = dict(renamed)
+    if not names:
+        return status
+    step, background = status.step_run, status.background_run
+    return replace(
+        status,
+        step_run=replace(step, name=names.get(step.name, step.name)) if step is not None else None,
+        background_run=(
+            replace(background, name=names.get(background.name, background.name)) if background is not None else None
+        ),
+    )
+
+
+def _not_created(status: RolloutStatus, message: str, now: datetime) -> RolloutStatus:
+    """Return the status that says that the ReplicaSet of a new revision could not be created."""
+    condition = Condition(type="Progressing", status="False", reason="ReplicaSetCreateError", message=message)
+    return replace(status, conditions=put(status.conditions, condition, now))
+
+
+__all__ = ["Recorder", "RolloutReconciler", "Views", "observe"]
