@@ -1,0 +1,1 @@
+"""Stores of secrets: the port, the providers that ship with fairlead, and how others are found."""
