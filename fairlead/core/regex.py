@@ -19,7 +19,7 @@ from typing import Final
 from fairlead.core._regex_program import Instruction, Program
 from fairlead.core._regex_syntax import RegexError, RegexLimit, is_word, parse
 
-__all__ = ["Match", "Pattern", "RegexError", "RegexLimit", "compile", "expand"]
+__all__ = ["Match", "Pattern", "RegexError", "RegexLimit", "Work", "compile", "expand"]
 
 PATTERN_LENGTH_MAX: Final = 64 * 1024
 WORK_MAX: Final = 2_000_000  # automaton steps of one match: about a second
@@ -42,13 +42,13 @@ class Match:
         return None if span is None else self.text[span[0] : span[1]]
 
 
-class _Work:
-    """Counts the steps of one run."""
+class Work:
+    """Counts the steps of one run, or of several that share a limit."""
 
     __slots__ = ("left",)
 
-    def __init__(self) -> None:
-        self.left = WORK_MAX
+    def __init__(self, limit: int = WORK_MAX) -> None:
+        self.left = limit
 
     def spend(self, steps: int) -> None:
         self.left -= steps
@@ -94,13 +94,18 @@ class Pattern:
 
     # yes or no
 
-    def test(self, text: str) -> bool:
+    @property
+    def size(self) -> int:
+        """How many instructions the pattern has become; compiling it took about so many steps."""
+        return len(self._program)
+
+    def test(self, text: str, *, work: Work | None = None) -> bool:
         """Return whether the pattern matches anywhere in the text.
 
         Raises:
             RegexLimit: too much work.
         """
-        work = _Work()
+        work = work or Work()
         waiting: frozenset[int] = frozenset()
         before = "start"
         for character in (*text, "") if len(text) < 64 else _with_end(text):
@@ -119,7 +124,7 @@ class Pattern:
             before = _kind(character)
         return False
 
-    def _move(self, waiting: frozenset[int], before: str, after: str, work: _Work) -> tuple[frozenset[int], bool]:
+    def _move(self, waiting: frozenset[int], before: str, after: str, work: Work) -> tuple[frozenset[int], bool]:
         """Return the states behind the character `after`, and whether a match ends in front of it."""
         previous = {"start": "", "line": "\n", "word": "w", "other": " "}[before]
         seen: set[int] = set()
@@ -167,7 +172,7 @@ class Pattern:
         return self._run(text, 0, anchored=True, whole=True)
 
     def _run(self, text: str, start: int, *, anchored: bool, whole: bool) -> Match | None:
-        work = _Work()
+        work = Work()
         blank: tuple[int, ...] = (-1,) * (2 * self.groups + 2)
         threads: list[tuple[int, tuple[int, ...]]] = []
         best: tuple[int, ...] | None = None

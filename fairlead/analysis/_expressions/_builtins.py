@@ -136,7 +136,7 @@ def _extreme(name: str, operator: str) -> Builtin:
                 continue
             if not is_number(candidate):
                 raise runtime_error(f"invalid argument for {name} (type {go_type(candidate)})")
-            if best is None or ops.compare(operator, best, candidate):
+            if best is None or ops.compare(operator, best, candidate, call.budget):
                 best = candidate
         return best
 
@@ -218,15 +218,16 @@ def _string(call: Call, value: Any) -> str:
 
 def _trim(call: Call, text: Any, cut: Any = None) -> str:
     whole = ops.as_text(text)
+    call.budget.spend(len(whole) * (1 + len(ops.as_text(cut or ""))) // 256)
     return whole.strip() if cut is None else whole.strip(ops.as_text(cut)) if cut else whole
 
 
 def _trim_prefix(call: Call, text: Any, prefix: Any = " ") -> str:
-    return ops.as_text(text).removeprefix(ops.as_text(prefix))
+    return call.budget.text(ops.as_text(text).removeprefix(ops.as_text(prefix)))
 
 
 def _trim_suffix(call: Call, text: Any, suffix: Any = " ") -> str:
-    return ops.as_text(text).removesuffix(ops.as_text(suffix))
+    return call.budget.text(ops.as_text(text).removesuffix(ops.as_text(suffix)))
 
 
 def _upper(call: Call, text: Any) -> str:
@@ -298,13 +299,16 @@ def _byte_index(text: str, index: int) -> int:
 
 
 def _index_of(call: Call, text: Any, part: Any) -> int:
-    text = ops.as_text(text)
-    return _byte_index(text, text.find(ops.as_text(part)))
+    whole = ops.as_text(text)
+    call.budget.spend(len(whole) // 64)
+    return _byte_index(whole, whole.find(ops.as_text(part)))
 
 
 def _last_index_of(call: Call, text: Any, part: Any) -> int:
-    text = ops.as_text(text)
-    return _byte_index(text, text.rfind(ops.as_text(part)))
+    whole, wanted = ops.as_text(text), ops.as_text(part)
+    # Searching backwards has no linear algorithm in Python.
+    call.budget.spend(len(whole) * (1 + len(wanted)) // 256)
+    return _byte_index(whole, whole.rfind(wanted))
 
 
 def _has_prefix(call: Call, text: Any, prefix: Any) -> bool:

@@ -119,9 +119,9 @@ def _sort_by(items: list[Any], evaluate: Evaluate | None, budget: Budget, extra:
 def order(left: Any, right: Any, budget: Budget) -> int:
     """Return -1, 0 or 1 as a value stands before, beside or behind the other."""
     budget.spend()
-    if ops.compare("<", left, right):
+    if ops.compare("<", left, right, budget):
         return -1
-    return 1 if ops.compare("<", right, left) else 0
+    return 1 if ops.compare("<", right, left, budget) else 0
 
 
 def _reduce(items: list[Any], evaluate: Evaluate | None, budget: Budget, extra: Any, has_extra: bool) -> Any:

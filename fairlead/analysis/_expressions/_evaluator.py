@@ -128,11 +128,11 @@ class Evaluator:
                             raise ops.wrong_type(side, node.exact)
                 return ops.equal(left, right, self.budget) == (operator == "==")
             case "<" | "<=" | ">" | ">=":
-                return ops.compare(operator, left, right)
+                return ops.compare(operator, left, right, self.budget)
             case "in":
                 return ops.contains(left, right, self.budget)
             case "matches":
-                return ops.matches(left, right)
+                return ops.matches(left, right, self.budget)
             case "contains" | "startsWith" | "endsWith":
                 return ops.text_test(operator, left, right, self.budget)
             case "..":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from fairlead.analysis._expressions._errors import ExpressionError, runtime_error
 from fairlead.analysis._expressions._values import (
@@ -25,6 +25,8 @@ from fairlead.analysis._expressions._values import (
     wrap64,
 )
 from fairlead.core import regex
+
+_COMPARED: Final = 1024  # characters that are compared in the time of a step
 
 
 def to_int(value: Any) -> int:
@@ -91,6 +93,8 @@ def _identical(left: Any, right: Any, budget: Budget, depth: int) -> bool:
     budget.spend()
     if go_type(left) != go_type(right):
         return False
+    if isinstance(left, str):
+        budget.spend(len(left) // _COMPARED)
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(_identical(left[key], right[key], budget, depth + 1) for key in left)
     if isinstance(left, list) and isinstance(right, list):
@@ -102,7 +106,7 @@ def _identical(left: Any, right: Any, budget: Budget, depth: int) -> bool:
     return bool(left == right)
 
 
-def compare(operator: str, left: Any, right: Any) -> bool:
+def compare(operator: str, left: Any, right: Any, budget: Budget) -> bool:
     """Return `left operator right` for `<`, `<=`, `>`, `>=`."""
     both = is_number(left) and is_number(right)
     if both and (isinstance(left, float) or isinstance(right, float)):
@@ -111,8 +115,8 @@ def compare(operator: str, left: Any, right: Any) -> bool:
         same = any(isinstance(left, kind) and isinstance(right, kind) for kind in (str, datetime, Duration))
         if not same:
             raise _undefined(operator, left, right)
-        if isinstance(left, str):  # Go compares bytes, which is the order of code points
-            left, right = left.encode("utf-8", "surrogatepass"), right.encode("utf-8", "surrogatepass")
+        if isinstance(left, str):  # by code points, which is the order of their bytes
+            budget.spend(min(len(left), len(right)) // _COMPARED)
     match operator:
         case "<":
             return bool(left < right)
@@ -296,7 +300,7 @@ def slice_of(base: Any, low: Any, high: Any, budget: Budget) -> Any:
     return TypedList(base.go, base[start:end]) if isinstance(base, TypedList) else base[start:end]
 
 
-def matches(text: Any, pattern: Any) -> bool:
+def matches(text: Any, pattern: Any, budget: Budget) -> bool:
     """Return whether a pattern is found in the text; nil on either side never matches."""
     if text is None or pattern is None:
         return False
@@ -305,10 +309,17 @@ def matches(text: Any, pattern: Any) -> bool:
         text = bytes(text).decode("utf-8", "replace")
     elif not isinstance(text, str):
         raise wrong_type(text, "[]uint8")
+    budget.spend(1 + (len(pattern) + len(text)) // 8)
+    work = regex.Work(min(regex.WORK_MAX, budget.left))
+    limit = work.left
     try:
-        return regex.compile(pattern).test(text)
+        compiled = regex.compile(pattern)
+        budget.spend(compiled.size)
+        return compiled.test(text, work=work)
     except (regex.RegexError, regex.RegexLimit) as error:
         raise runtime_error(str(error)) from error
+    finally:
+        budget.left -= limit - max(0, work.left)
 
 
 def text_test(operator: str, left: Any, right: Any, budget: Budget) -> bool:
