@@ -141,17 +141,17 @@ class ControllerMetrics:
         """Take the objects that the next exposition describes; called on the loop, before it is printed."""
         self._gauges.objects = _Objects(rollouts.list(), runs.list())
 
-    def on_reconcile(self, name: str, seconds: float, error: BaseException | None) -> None:
-        """Count one reconciliation of the controller `name`."""
+    def on_reconcile(self, name: str, seconds: float, error: str) -> None:
+        """Count one reconciliation of the controller `name`; `error` is empty if it succeeded."""
         self._seconds[name].observe(seconds)
-        if error is not None:
+        if error:
             self._errors[name].inc()
 
     def on_event(self, type_: str, reason: str) -> None:
         """Count one recorded Event."""
         self._events.labels(type_, reason).inc()
 
-    def on_request(self, verb: str, resource: str, status: int) -> None:
+    def on_request(self, verb: str, resource: str, status: int, seconds: float) -> None:
         """Count one request to the API server; status 0: there was no answer."""
         self.requests[verb, resource] += 1
         self._requests.labels(verb, resource, str(status)).inc()
