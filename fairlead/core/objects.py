@@ -86,7 +86,8 @@ T_co = TypeVar("T_co", bound=HasMetadata, covariant=True)
 class Kind(Generic[T]):
     """A kind that the API server serves, and how one of its objects becomes a value.
 
-    `decode` takes the JSON of one object and raises `msgspec.MsgspecError` or `SpecError` when it cannot.
+    `decode` takes the JSON of one object and raises `msgspec.MsgspecError` or `SpecError` when it cannot. `form` tells
+    apart kinds that read the same objects into different values: caches are kept by Kind.
     """
 
     group: str
@@ -95,6 +96,7 @@ class Kind(Generic[T]):
     plural: str
     decode: Callable[[bytes], T] = field(compare=False, repr=False)
     namespaced: bool = True
+    form: str = ""
 
     @property
     def api_version(self) -> str:
