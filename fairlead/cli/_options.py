@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -58,11 +59,25 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_connection
 
 
+def _quiet() -> None:
+    """Let the library say only what a person at a terminal needs to know, on standard error."""
+    import logging
+
+    import structlog
+
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.dev.ConsoleRenderer(colors=False)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 def asynchronous(command: Callable[P, Coroutine[Any, Any, int | None]]) -> Callable[P, None]:
     """Turn a coroutine function into a command: its result is the exit code, its errors one line each."""
 
     @functools.wraps(command)
     def run(*args: P.args, **rest: P.kwargs) -> None:
+        _quiet()
         try:
             code = asyncio.run(command(*args, **rest))
         except NotFound as error:

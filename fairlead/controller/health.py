@@ -17,11 +17,13 @@ from fairlead.controller.settings import Serving
 class Health:
     """What the probes ask. Each function returns what is wrong, as sentences; empty means well.
 
-    `live` fails only when a restart would help; `ready` also while caches are still being filled.
+    `live` fails only when a restart would help; `ready` also while caches are still being filled. `look` is called
+    before metrics are printed, on the loop.
     """
 
     live: Callable[[], list[str]]
     ready: Callable[[], list[str]]
+    look: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ def _application(health: Health, registry: CollectorRegistry) -> web.Application
         return answer
 
     async def metrics(_request: web.Request) -> web.Response:
+        health.look()
         # Thousands of series take tens of milliseconds to print: not on the loop that aborts rollouts.
         body = await asyncio.to_thread(generate_latest, registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -41,6 +41,24 @@ class Serving:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Election:
+    """The lease by which one replica leads. Name and times are Argo Rollouts', so that the two never run together.
+
+    Attributes:
+        namespace: where the lease is.
+        duration: others may take over when they saw no renewal for so long.
+        renew_deadline: the leader gives up when it could not renew for so long.
+        retry: between attempts.
+    """
+
+    namespace: str
+    name: str = "argo-rollouts-controller-lock"
+    duration: timedelta = timedelta(seconds=15)
+    renew_deadline: timedelta = timedelta(seconds=10)
+    retry: timedelta = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole tree.
 
@@ -56,6 +74,7 @@ class Settings:
     workers: Workers = field(default_factory=Workers)
     traffic: Traffic = field(default_factory=Traffic)
     serving: Serving = field(default_factory=Serving)
+    election: Election | None = None  # None: the only replica
     resync: timedelta = timedelta(minutes=15)
     stop_grace: timedelta = timedelta(seconds=10)
     prometheus_address: str = ""  # for prometheus metrics that name no address

@@ -1,0 +1,99 @@
+"""The process around the reference controller: connection, signals, health, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import uuid
+from contextlib import suppress
+
+import structlog
+
+from fairlead import __version__
+from fairlead.controller.health import Health, serve
+from fairlead.controller.metrics import ControllerMetrics
+from fairlead.controller.settings import Settings
+from fairlead.controller.wiring import ReferenceController
+from fairlead.core.clock import Clock
+from fairlead.core.cluster import Cluster
+from fairlead.core.objects import ObjectKey
+from fairlead.core.traffic import EvidenceSource
+from fairlead.runtime.clock import SystemClock
+from fairlead.runtime.leases import LeaderElection, LeaseSettings
+
+log = structlog.get_logger(__name__)
+
+
+def identity() -> str:
+    """Return a name that no other process has."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+def _election(cluster: Cluster, clock: Clock, settings: Settings) -> LeaderElection | None:
+    election = settings.election
+    if election is None:
+        return None
+    suffix = f"-{settings.instance_id}" if settings.instance_id else ""
+    lease = LeaseSettings(
+        key=ObjectKey(election.namespace, f"{election.name}{suffix}"),
+        identity=identity(),
+        duration=election.duration.total_seconds(),
+        renew_deadline=election.renew_deadline.total_seconds(),
+        retry=election.retry.total_seconds(),
+    )
+    return LeaderElection(cluster, clock, lease)
+
+
+def _evidence(settings: Settings) -> EvidenceSource | None:
+    if not settings.traffic.evidence:
+        return None
+    from fairlead.mesh_routing.evidence import EnvoyEvidence
+
+    return EnvoyEvidence(settings.traffic.evidence)
+
+
+async def run(settings: Settings, *, kubeconfig: str | None = None, context: str | None = None) -> None:
+    """Run the controller until SIGTERM or SIGINT, then finish what runs, store it and give up the lease.
+
+    Raises:
+        KubeConfigError: no cluster is configured.
+    """
+    from fairlead.kube.config import connect
+
+    # Decoding many small objects makes the collector run all the time; the library leaves this to the process.
+    gc.set_threshold(50_000, 20, 50)
+    metrics = ControllerMetrics()
+    clock = SystemClock()
+    async with await connect(kubeconfig=kubeconfig, context=context, hook=metrics) as cluster:
+        election = _election(cluster, clock, settings)
+        controller = ReferenceController(
+            cluster, clock, settings, metrics=metrics, evidence=_evidence(settings), election=election
+        )
+        _stop_on_signals(controller)
+        health = Health(live=list, ready=controller.not_ready, look=controller.look)
+        async with serve(settings.serving, health, metrics.registry) as served:
+            log.info(
+                "controller_started",
+                version=__version__,
+                server=cluster.host,
+                namespace=settings.namespace or "(all)",
+                instance_id=settings.instance_id,
+                health_port=served.health_port,
+                metrics_port=served.metrics_port,
+            )
+            await controller.run()
+    log.info("controller_stopped")
+
+
+def _stop_on_signals(controller: ReferenceController) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop(name: str) -> None:
+        log.info("controller_stopping", signal=name)
+        controller.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # loops without signals: Ctrl-C cancels
+            loop.add_signal_handler(number, stop, number.name)
