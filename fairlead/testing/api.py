@@ -5,23 +5,32 @@ Synchronous and without a loop: a request is atomic. Errors are those of `core.e
 
 from __future__ import annotations
 
-import base64
 import random
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from fairlead.core import patches
 from fairlead.core.clock import Clock
-from fairlead.core.cluster import EventType, Propagation
-from fairlead.core.errors import Cause, Conflict, Expired, Invalid, Unavailable
+from fairlead.core.cluster import EventType
+from fairlead.core.errors import Cause, Invalid, Unavailable
 from fairlead.core.objects import ObjectKey, rfc3339
-from fairlead.testing import custom, failures, managed, patching, rules, strategy, subresources
-from fairlead.testing.garbage import FOREGROUND, ORPHAN, Collector
+from fairlead.testing import (
+    custom,
+    deletion,
+    failures,
+    last_applied,
+    managed,
+    paging,
+    patching,
+    rules,
+    strategy,
+    subresources,
+)
+from fairlead.testing.garbage import Collector
 from fairlead.testing.managed import Manager
 from fairlead.testing.requests import (
     CommitHook,
@@ -114,52 +123,7 @@ class ApiServer:
 
     def list(self, target: Target, options: ListOptions = ListOptions()) -> Listing:  # noqa: B008 (frozen)
         """Return a page of the objects, sorted by namespace and name; pages of one list show one revision."""
-        selection = select(target.resource, target.namespace, options.label_selector, options.field_selector)
-        revision, after = self.storage.revision, ("", "")
-        if options.continue_token:
-            revision, after = _read_token(options.continue_token)
-        elif options.resource_version not in ("", "0"):
-            asked = self._version_number(options.resource_version)
-            revision = asked if options.exact else revision
-        try:
-            objects = self.storage.at(target.resource.collection, revision)
-        except Expired as error:
-            if not options.continue_token:
-                raise
-            message = (
-                "The provided continue parameter is too old to display a consistent list result. You can start a new "
-                "list without the continue parameter"
-            )
-            raise Expired(message, status=410, reason="Expired") from error
-        keys = [key for key in sorted(objects) if key > after]
-        found: list[Stored] = []
-        for index, key in enumerate(keys):
-            stored = objects[key]
-            if not selection.matches(stored):
-                continue
-            found.append(stored)
-            if options.limit and len(found) == options.limit:
-                plain = not selection.labels and not selection.fields
-                rest = [one for one in keys[index + 1 :] if not target.namespace or one.namespace == target.namespace]
-                if not rest:
-                    break
-                token = _write_token(revision, key)
-                return Listing(
-                    items=tuple(found),
-                    resource_version=str(revision),
-                    continue_token=token,
-                    remaining=len(rest) if plain else None,
-                )
-        return Listing(items=tuple(found), resource_version=str(revision))
-
-    def _version_number(self, text: str) -> int:
-        if not text.isdecimal():
-            raise failures.bad_request(f"Invalid value: {text!r}: strconv.ParseUint: parsing {text!r}: invalid syntax")
-        version = int(text)
-        if version > self.storage.revision:
-            message = f"Too large resource version: {version}, current: {self.storage.revision}"
-            raise Unavailable(message, status=504, reason="Timeout", retry_after=1)
-        return version
+        return paging.page(self.storage, target, options)
 
     def watch(self, target: Target, options: ListOptions = ListOptions()) -> Watcher:  # noqa: B008 (frozen)
         """Return a watcher of changes after `resource_version`; without one, of everything that is there and later.
@@ -181,7 +145,7 @@ class ApiServer:
             if options.initial_events:
                 watcher.put(Item(EventType.BOOKMARK, None, self.storage.revision, initial_events_end=True))
         elif options.resource_version not in ("", "0"):
-            for change in self.storage.since(collection, self._version_number(options.resource_version)):
+            for change in self.storage.since(collection, paging.version_number(self.storage, options.resource_version)):
                 watcher.push(change)
         watcher.attach(self.storage.listen(collection, watcher.push))
         return watcher
@@ -199,7 +163,8 @@ class ApiServer:
         strategy.check_identity(resource, target.version, data, target.namespace, target.name)
         metadata = data["metadata"]
         if metadata.get("resourceVersion"):
-            raise failures.bad_request("resourceVersion should not be set on objects to be created")
+            # The real server calls its own complaint an internal error; clients see 5xx.
+            raise Unavailable("resourceVersion should not be set on objects to be created", status=500)
         if target.name:
             metadata["name"] = target.name
         if not metadata.get("name") and metadata.get("generateName"):
@@ -218,7 +183,7 @@ class ApiServer:
         metadata["creationTimestamp"] = self.now
         if resource.generation:
             metadata["generation"] = 1
-        if resource.status:
+        if resource.status and resource.collection != "nodes":  # kubelets register with their status
             data.pop("status", None)
         data, dropped = strategy.complete(resource, target.version, data)
         if options.strict:
@@ -250,6 +215,9 @@ class ApiServer:
         if uid and uid != old.metadata["uid"]:  # only a whole object carries it as a precondition
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.metadata['uid']}"
             raise failures.conflict(resource.plural, resource.group, target.name, why)
+        if resource.custom and not data["metadata"].get("resourceVersion"):
+            cause = failures.bad_value("metadata.resourceVersion", 0, "must be specified for an update")
+            raise failures.invalid(resource.plural, resource.group, target.name, (cause,))
         entries = data["metadata"].pop("managedFields", None)
         managers = old.managers if entries is None else managed.parse(entries)
         return self.replace(target, old, data, managers, options)
@@ -341,16 +309,16 @@ class ApiServer:
     def _finish(
         self, target: Target, old: Stored, new: Json, managers: tuple[Manager, ...], options: WriteOptions
     ) -> Stored:
-        if new == old.data and managers == old.managers:
+        if managers == old.managers and managed.same(new, old.data):
             return old  # nothing changed: no commit, no event
-        if is_due(new):
+        if deletion.is_due(new):
             return self._remove(target.resource, old, options)
         return self._commit(target.resource, new, managers, old, options)
 
     def rewrite(self, resource: Resource, old: Stored, data: Mapping[str, Any]) -> Stored:
         """Store what the system itself has changed, without admission; remove it if nothing holds it any longer."""
         new = dict(data)
-        if is_due(new):
+        if deletion.is_due(new):
             return self._remove(resource, old, WriteOptions())
         return self._commit(resource, new, old.managers, old, WriteOptions())
 
@@ -360,8 +328,9 @@ class ApiServer:
         if target.subresource == "scale":
             return subresources.set_scale(self, target, self.stored(target), config, options)
         if not isinstance(config, dict) or not config.get("kind") or not config.get("apiVersion"):
-            raise failures.bad_request("apply needs apiVersion and kind in the body")
+            raise failures.bad_request("invalid object type: apply needs apiVersion and kind in the body")
         strategy.check_identity(resource, target.version, config, target.namespace, target.name)
+        strategy.check_declared(resource, target.version, config)
         if config["metadata"].get("managedFields") is not None:
             raise failures.bad_request("metadata.managedFields must be nil")
         old = self.storage.get(resource.collection, target.key)
@@ -376,8 +345,12 @@ class ApiServer:
             old.data, config, old.managers, applier, resource.shape, force=options.force
         )
         if conflicts:
-            raise _apply_conflict(conflicts)
-        new = self._settle(target, old, copy_json(merged), options)
+            if not last_applied.are_own(conflicts, options.manager, old.data, resource.shape):
+                raise failures.apply_conflict(conflicts)
+            merged, managers, _ = managed.apply(old.data, config, old.managers, applier, resource.shape, force=True)
+        data: Json = copy_json(merged)
+        last_applied.refresh(data, config, options.manager)
+        new = self._settle(target, old, data, options)
         return self._finish(target, old, new, managers, options)
 
     def _config_fields(self, target: Target, config: Json) -> managed.Fields:
@@ -400,54 +373,25 @@ class ApiServer:
         conditions = options.preconditions
         if conditions.uid and conditions.uid != old.metadata["uid"]:
             why = (
-                f"Precondition failed: UID in precondition: {conditions.uid}, UID in object meta: {old.metadata['uid']}"
+                f"the UID in the precondition ({conditions.uid}) does not match the UID in record "
+                f"({old.metadata['uid']}). The object might have been deleted and then recreated"
             )
-            raise failures.conflict(resource.plural, resource.group, target.name, why)
+            raise failures.conflict(resource.kind, resource.group, target.name, why)
         version = conditions.resource_version
         if version and version != old.metadata["resourceVersion"]:
             why = (
                 f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "
                 f"({old.metadata['resourceVersion']}). The object might have been modified"
             )
-            raise failures.conflict(resource.plural, resource.group, target.name, why)
+            raise failures.conflict(resource.kind, resource.group, target.name, why)
         new = copy_json(old.data)
-        self._mark(resource, new, options)
+        deletion.mark(resource, new, options, self._clock.now())
         writes = WriteOptions(manager="kube-apiserver", dry_run=options.dry_run)
-        if is_due(new):
+        if deletion.is_due(new):
             return self._remove(resource, old, writes)
         if new == old.data:
             return old
         return self._commit(resource, new, old.managers, old, writes)
-
-    def _mark(self, resource: Resource, data: Json, options: DeleteOptions) -> None:
-        """Write into the object that it is to go, and when."""
-        metadata = data["metadata"]
-        finalizers = [one for one in metadata.get("finalizers") or () if one not in (FOREGROUND, ORPHAN)]
-        match options.propagation:
-            case Propagation.FOREGROUND:
-                finalizers.append(FOREGROUND)
-            case Propagation.ORPHAN:
-                finalizers.append(ORPHAN)
-            case _:
-                pass
-        if finalizers:
-            metadata["finalizers"] = finalizers
-        else:
-            metadata.pop("finalizers", None)
-        grace = grace_period(resource, data, options.grace_period_seconds)
-        if "deletionTimestamp" in metadata:
-            if grace < metadata.get("deletionGracePeriodSeconds", 0):
-                self._set_deadline(metadata, grace)
-            return
-        self._set_deadline(metadata, grace)
-        if metadata.get("generation"):
-            metadata["generation"] += 1
-        if resource.kind == "Namespace" and not resource.custom:
-            data["status"] = {**data.get("status", {}), "phase": "Terminating"}
-
-    def _set_deadline(self, metadata: Json, grace: int) -> None:
-        metadata["deletionTimestamp"] = rfc3339(self._clock.now() + timedelta(seconds=grace))
-        metadata["deletionGracePeriodSeconds"] = grace
 
     def delete_collection(self, target: Target, which: ListOptions, options: DeleteOptions) -> tuple[Stored, ...]:
         """Delete every object that the options select."""
@@ -530,60 +474,3 @@ class ApiServer:
             high, low = divmod(self._addresses, 254)
             spec["clusterIP"] = f"10.96.{high}.{low + 1}"
         spec["clusterIPs"] = [spec["clusterIP"]]
-
-
-def grace_period(resource: Resource, data: Json, asked: int | None) -> int:
-    """Return how many seconds a deletion waits: only pods that may still run wait for their kubelet."""
-    if resource.collection != "pods":
-        return 0
-    spec, phase = data.get("spec", {}), data.get("status", {}).get("phase")
-    if not spec.get("nodeName") or phase in ("Succeeded", "Failed"):
-        return 0
-    seconds = spec.get("terminationGracePeriodSeconds", 30) if asked is None else asked
-    return 1 if seconds < 0 else int(seconds)
-
-
-def is_due(data: Json) -> bool:
-    """Return whether nothing holds an object that is being deleted any longer."""
-    metadata = data["metadata"]
-    if "deletionTimestamp" not in metadata or metadata.get("finalizers"):
-        return False
-    if metadata.get("deletionGracePeriodSeconds"):
-        return False
-    is_namespace = data.get("kind") == "Namespace" and data.get("apiVersion") == "v1"
-    return not (is_namespace and data.get("spec", {}).get("finalizers"))
-
-
-def _write_token(revision: int, key: ObjectKey) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode({"rv": revision, "start": [*key]})).decode()
-
-
-def _read_token(token: str) -> tuple[int, tuple[str, str]]:
-    try:
-        content = msgspec.json.decode(base64.urlsafe_b64decode(token))
-        namespace, name = content["start"]
-        return int(content["rv"]), (str(namespace), str(name))
-    except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
-        raise failures.bad_request("continue key is not valid") from error
-
-
-def _apply_conflict(conflicts: tuple[managed.OwnershipConflict, ...]) -> Conflict:
-    causes: list[Cause] = []
-    lines: list[str] = []
-    for conflict in conflicts:
-        manager = conflict.manager
-        via = f" with subresource {failures.shown(manager.subresource)}" if manager.subresource else ""
-        # The version tells apart the writes of one name; who applies has one entry per version anyway.
-        using = f" using {manager.api_version}" if manager.operation == "Update" else ""
-        name = f"{failures.shown(manager.name)}{via}{using}"
-        paths = [managed.describe(path) for path in conflict.paths]
-        causes.extend(
-            Cause(reason="FieldManagerConflict", message=f"conflict with {name}", field=path) for path in paths
-        )
-        if len(paths) == 1:
-            lines.append(f"conflict with {name}: {paths[0]}")
-        else:
-            lines.append("\n- ".join([f"conflicts with {name}:", *paths]))
-    count = len(causes)
-    message = f"Apply failed with {count} conflict{'s' if count > 1 else ''}: " + "\n".join(lines)
-    return Conflict(message, status=409, reason="Conflict", causes=tuple(causes))

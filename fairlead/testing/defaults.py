@@ -65,7 +65,6 @@ def _container(container: Json, *, host_network: bool) -> None:
         container["terminationMessagePath"] = "/dev/termination-log"
     if not container.get("terminationMessagePolicy"):
         container["terminationMessagePolicy"] = "File"
-    _requests(container)
     for port in _members(container, "ports"):
         if not port.get("protocol"):
             port["protocol"] = "TCP"
@@ -149,11 +148,28 @@ def _pod(obj: Json) -> None:
     if spec.get("preemptionPolicy") is None:
         spec["preemptionPolicy"] = "PreemptLowerPriority"
     spec.setdefault("priority", 0)
+    for container in (*_members(spec, "initContainers"), *_members(spec, "containers")):
+        _requests(container)
+    _tolerations(spec)
     status = obj.setdefault("status", {})
     if not status.get("phase"):
         status["phase"] = "Pending"
+    address = status.get("podIP")
+    if address and (not status.get("podIPs") or status["podIPs"][0].get("ip") != address):
+        status["podIPs"] = [{"ip": address}]
     if not status.get("qosClass"):
         status["qosClass"] = qos_class(spec)
+
+
+def _tolerations(spec: Json) -> None:
+    """A pod bears a node that is not ready or out of reach for five minutes (an admission plug-in adds that)."""
+    tolerations = spec.setdefault("tolerations", [])
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        borne = any(
+            one.get("key") in (None, "", key) and one.get("effect") in (None, "", "NoExecute") for one in tolerations
+        )
+        if not borne:
+            tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
 
 
 def qos_class(spec: Mapping[str, Any]) -> str:
@@ -210,8 +226,13 @@ def _stateful_set(obj: Json) -> None:
     if strategy["type"] == "RollingUpdate":
         strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
     spec.setdefault("revisionHistoryLimit", 10)
+    retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
+    retention.setdefault("whenDeleted", "Retain")
+    retention.setdefault("whenScaled", "Retain")
     _template(spec)
-    obj.setdefault("status", {}).setdefault("replicas", 0)
+    status = obj.setdefault("status", {})
+    status.setdefault("replicas", 0)
+    status.setdefault("availableReplicas", 0)
 
 
 def _daemon_set(obj: Json) -> None:
@@ -224,7 +245,9 @@ def _daemon_set(obj: Json) -> None:
         rolling.setdefault("maxSurge", 0)
     spec.setdefault("revisionHistoryLimit", 10)
     _template(spec)
-    obj.setdefault("status", {})
+    status = obj.setdefault("status", {})
+    for name in ("currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"):
+        status.setdefault(name, 0)
 
 
 def _job(obj: Json) -> None:
@@ -244,6 +267,9 @@ def _job(obj: Json) -> None:
             spec[name] = value
     _template(spec)
     _job_selector(obj, spec)
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if labels and not obj["metadata"].get("labels"):
+        obj["metadata"]["labels"] = dict(labels)
     obj.setdefault("status", {})
 
 
@@ -303,6 +329,8 @@ def _endpoint_slice(obj: Json) -> None:
         port.setdefault("protocol", "TCP")
     if obj.get("endpoints") is None:
         obj["endpoints"] = []
+    for endpoint in _members(obj, "endpoints"):
+        endpoint.setdefault("conditions", {})
 
 
 def _endpoints(obj: Json) -> None:
@@ -326,7 +354,22 @@ def _autoscaler(obj: Json) -> None:
     spec = obj.setdefault("spec", {})
     if spec.get("minReplicas") is None:
         spec["minReplicas"] = 1
-    obj.setdefault("status", {})
+    if not spec.get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+    obj.setdefault("status", {}).setdefault("desiredReplicas", 0)
+
+
+def _disruption_budget(obj: Json) -> None:
+    status = obj.setdefault("status", {})
+    for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
+        status.setdefault(name, 0)
+
+
+def _node(obj: Json) -> None:
+    spec = obj.setdefault("spec", {})
+    if spec.get("podCIDR") and not spec.get("podCIDRs"):
+        spec["podCIDRs"] = [spec["podCIDR"]]
 
 
 def _ingress(obj: Json) -> None:
@@ -350,6 +393,8 @@ _KINDS: Mapping[str, Callable[[Json], None]] = {
     "Event": _event,
     "HorizontalPodAutoscaler": _autoscaler,
     "Ingress": _ingress,
+    "Node": _node,
+    "PodDisruptionBudget": _disruption_budget,
 }
 
 

@@ -19,6 +19,7 @@ from fairlead.core.errors import (
     TooManyRequests,
     Unavailable,
 )
+from fairlead.testing.managed import OwnershipConflict, describe
 
 
 def qualified(name: str, group: str) -> str:
@@ -108,6 +109,29 @@ def missing_reference(field: str, value: Any) -> Cause:
     return Cause(reason="FieldValueNotFound", message=f"Not found: {shown(value)}", field=field)
 
 
+def apply_conflict(conflicts: Sequence[OwnershipConflict]) -> Conflict:
+    """Return the 409 that names which manager owns which applied field."""
+    causes: list[Cause] = []
+    lines: list[str] = []
+    for conflict in conflicts:
+        manager = conflict.manager
+        via = f" with subresource {shown(manager.subresource)}" if manager.subresource else ""
+        # The version tells apart the writes of one name; who applies has one entry per version anyway.
+        using = f" using {manager.api_version}" if manager.operation == "Update" else ""
+        name = f"{shown(manager.name)}{via}{using}"
+        paths = [describe(path) for path in conflict.paths]
+        causes.extend(
+            Cause(reason="FieldManagerConflict", message=f"conflict with {name}", field=path) for path in paths
+        )
+        if len(paths) == 1 and len(conflicts) == 1:
+            lines.append(f"conflict with {name}: {paths[0]}")
+        else:
+            lines.append("\n- ".join([f"conflicts with {name}:", *paths]))
+    count = len(causes)
+    message = f"Apply failed with {count} conflict{'s' if count > 1 else ''}: " + "\n".join(lines)
+    return Conflict(message, status=409, reason="Conflict", causes=tuple(causes))
+
+
 # Most derived classes first: the HTTP status decides which one a bare Status becomes.
 _REASONS: dict[type[ClusterError], tuple[int, str]] = {
     AlreadyExists: (409, "AlreadyExists"),
@@ -121,6 +145,10 @@ _REASONS: dict[type[ClusterError], tuple[int, str]] = {
 }
 
 
+# Reasons whose details say which object was meant.
+_NAMING = ("AlreadyExists", "Conflict", "Forbidden", "Invalid", "NotFound")
+
+
 def status_body(error: ClusterError, *, name: str = "", group: str = "", kind: str = "") -> dict[str, Any]:
     """Return the Status object of an error, as the server sends it.
 
@@ -129,9 +157,12 @@ def status_body(error: ClusterError, *, name: str = "", group: str = "", kind: s
     """
     code, reason = _REASONS.get(type(error), (500, "InternalError"))
     details: dict[str, Any] = {}
-    for key, value in (("name", name), ("group", group), ("kind", kind)):
-        if value:
-            details[key] = value
+    shown_reason = error.reason or ("" if error.status else reason)  # some 500s come without a reason
+    is_ownership = any(cause.reason == "FieldManagerConflict" for cause in error.causes)
+    if shown_reason in _NAMING and not is_ownership:
+        for key, value in (("name", name), ("group", group), ("kind", kind)):
+            if value:
+                details[key] = value
     if error.causes:
         details["causes"] = [
             {key: value for key, value in (("reason", c.reason), ("message", c.message), ("field", c.field)) if value}
@@ -146,8 +177,9 @@ def status_body(error: ClusterError, *, name: str = "", group: str = "", kind: s
         "metadata": {},
         "status": "Failure",
         "message": str(error),
-        "reason": error.reason or reason,
     }
+    if shown_reason:
+        body["reason"] = shown_reason
     if details:
         body["details"] = details
     body["code"] = error.status or code

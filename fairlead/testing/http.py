@@ -41,6 +41,8 @@ VERSION = {
     "platform": "python/any",
 }
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+# Kinds whose deletion is answered by the object itself and not by a Status.
+_SHOWN_WHEN_DELETED = ("pods", "podtemplates", "serviceaccounts", "services")
 _encode = msgspec.json.encode
 
 
@@ -262,7 +264,11 @@ class _Api:
     def _create(self, request: web.Request, target: Target, body: Any) -> web.Response:
         if not isinstance(body, dict):
             raise failures.bad_request("the body must be an object")
-        stored = self._api.create(target, body, self._options(request))
+        try:
+            stored = self._api.create(target, body, self._options(request))
+        except ClusterError as error:
+            name = (body.get("metadata") or {}).get("name", "")
+            return _failure(error, replace(target, name=target.name or str(name)))
         if target.subresource in ("eviction", "binding"):
             return _json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201)
         return _json(self._view(request, target).one(stored), status=201)
@@ -272,7 +278,8 @@ class _Api:
         existed = self._api.storage.get(target.resource.collection, target.key) is not None
         options = self._options(request)
         if type_ is PatchType.APPLY and not request.query.get("fieldManager"):
-            raise failures.bad_request("fieldManager is required for apply patch")
+            cause = failures.required("fieldManager", "is required for apply patch")
+            raise failures.invalid("PatchOptions", "meta.k8s.io", "", (cause,))
         stored = self._api.patch(target, type_, body, options)
         return _json(self._view(request, target).one(stored), status=200 if existed else 201)
 
@@ -285,7 +292,8 @@ class _Api:
             listing = Listing(items=deleted, resource_version=str(self._api.storage.revision))
             return _json(view.many(listing))
         stored = self._api.delete(target, options)
-        if options.dry_run or self._api.storage.get(target.resource.collection, target.key) is not None:
+        is_held = self._api.storage.get(target.resource.collection, target.key) is not None
+        if options.dry_run or is_held or target.resource.collection in _SHOWN_WHEN_DELETED:
             return _json(view.one(stored))
         return _json(negotiation.deleted(target, stored))
 
@@ -380,7 +388,7 @@ class _Api:
             },
         }
         status = statuses.get(kind, {"allowed": True})
-        answer = {**body, "kind": kind, "apiVersion": "/".join(key), "status": status}
+        answer = {"metadata": {}, **body, "kind": kind, "apiVersion": "/".join(key), "status": status}
         return _json(answer, status=201)
 
 

@@ -9,6 +9,7 @@ Source: `sigs.k8s.io/structured-merge-diff` (merge, prune, conflicts by changed 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,6 +160,15 @@ def _leaves(value: Any, shape: Shape, path: Path) -> Iterator[Path]:
         yield from _leaves(member, member_shape, (*path, element))
 
 
+def same(left: Any, right: Any) -> bool:
+    """Return whether two JSON values are equal; unlike in Python, 1 is neither true nor 1.0."""
+    if left != right or type(left) is not type(right):
+        return False
+    if not isinstance(left, dict | list):
+        return True
+    return msgspec.json.encode(left, order="sorted") == msgspec.json.encode(right, order="sorted")
+
+
 def compare(old: Any, new: Any, shape: Shape) -> tuple[Fields, Fields]:
     """Return the paths that `new` adds or changes, and those that it no longer has."""
     changed: set[Path] = set()
@@ -168,7 +178,7 @@ def compare(old: Any, new: Any, shape: Shape) -> tuple[Fields, Fields]:
 
 
 def _compare(old: Any, new: Any, shape: Shape, path: Path, changed: set[Path], removed: set[Path]) -> None:
-    if old == new and type(old) is type(new):
+    if same(old, new):
         return
     before, after = _children(old, shape), _children(new, shape)
     if before is None or after is None or type(old) is not type(new) or not old or not new:
@@ -198,20 +208,27 @@ def merge(live: Any, config: Any, shape: Shape) -> Any:
 
 
 def _merge_lists(live: list[Any], config: list[Any], shape: Shape) -> list[Any]:
-    """Merge by key: the applied order wins, live items that are not applied keep their place among the others."""
+    """Merge by key: the applied order wins, live items that are not applied keep their place among the others.
+
+    Live a, b, c with applied c, x, a gives b, c, x, a: a waits for its place in the applied order, b does not.
+    """
     ours = {item_element(item, shape): item for item in live}
     theirs = {item_element(item, shape): item for item in config}
-    waiting = list(ours)
+    waiting = deque(ours)
+    shared = deque(element for element in theirs if element in ours)
     result: list[Any] = []
     for element, item in theirs.items():
-        while waiting and waiting[0] not in theirs:
-            result.append(ours[waiting.pop(0)])
-        if element in ours:
-            waiting.remove(element)
-            result.append(merge(ours[element], item, shape.item))
-        else:
+        while waiting and waiting[0] != next(iter(shared), None):
+            if (head := waiting.popleft()) not in theirs:
+                result.append(ours[head])
+        if element not in ours:
             result.append(item)
-    result.extend(ours[element] for element in waiting)
+            continue
+        result.append(merge(ours[element], item, shape.item))
+        shared.popleft()
+        if waiting and waiting[0] == element:
+            waiting.popleft()
+    result.extend(ours[element] for element in waiting if element not in theirs)
     return result
 
 

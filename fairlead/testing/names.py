@@ -15,12 +15,10 @@ from fairlead.testing import failures
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = _LABEL + r"(\." + _LABEL + ")*"
-_LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 
 _label = re.compile(_LABEL, re.ASCII)
 _subdomain = re.compile(_SUBDOMAIN, re.ASCII)
-_label_1035 = re.compile(_LABEL_1035, re.ASCII)
 _qualified = re.compile(_QUALIFIED, re.ASCII)
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
@@ -30,8 +28,7 @@ class NameRule(StrEnum):
     """How names of a kind may look."""
 
     SUBDOMAIN = "subdomain"  # most kinds
-    LABEL = "label"  # namespaces
-    LABEL_1035 = "label-1035"  # Services: they become DNS names
+    LABEL = "label"  # namespaces and Services: they become DNS names
     PATH = "path"  # RBAC: anything that fits in a URL
 
 
@@ -65,18 +62,6 @@ def dns_subdomain(value: str) -> list[str]:
             "start and end with an alphanumeric character"
         )
         problems.append(_regex(_SUBDOMAIN, text, "example.com"))
-    return problems
-
-
-def dns_label_1035(value: str) -> list[str]:
-    """Return what is wrong with an RFC 1035 label."""
-    problems = [_too_long(63)] if len(value) > 63 else []
-    if not _label_1035.fullmatch(value):
-        text = (
-            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-            "character, and end with an alphanumeric character"
-        )
-        problems.append(_regex(_LABEL_1035, text, "my-name", "abc-123"))
     return problems
 
 
@@ -124,7 +109,6 @@ def label_value(value: str) -> list[str]:
 _RULES: Mapping[NameRule, Callable[[str], list[str]]] = {
     NameRule.SUBDOMAIN: dns_subdomain,
     NameRule.LABEL: dns_label,
-    NameRule.LABEL_1035: dns_label_1035,
     NameRule.PATH: path_segment,
 }
 

@@ -13,7 +13,7 @@ import yaml
 
 from fairlead.core.cluster import Preconditions, Propagation
 from fairlead.core.errors import ClusterError, Invalid
-from fairlead.testing import failures, tables
+from fairlead.testing import failures, protobuf, tables
 from fairlead.testing.requests import DeleteOptions, Listing, ListOptions, PatchType, Target, WriteOptions
 from fairlead.testing.storage import Json, Stored
 
@@ -51,7 +51,7 @@ def write_options(query: Mapping[str, str], user_agent: str) -> WriteOptions:
     dry_run = query.get("dryRun", "")
     if dry_run not in ("", "All"):
         cause = failures.not_supported("dryRun", dry_run, ("All",))
-        raise Invalid(f"dryRun: {cause.message}", status=400, reason="BadRequest", causes=(cause,))
+        raise failures.invalid("WriteOptions", "meta.k8s.io", "", (cause,))
     manager = query.get("fieldManager") or user_agent.partition("/")[0].partition(" ")[0] or "unknown"
     return WriteOptions(
         manager=manager[:128],
@@ -94,7 +94,8 @@ def delete_options(query: Mapping[str, str], body: Any) -> DeleteOptions:
     if word is None:
         word = Propagation.ORPHAN if orphan in (True, "true") else Propagation.BACKGROUND
     if word not in tuple(Propagation):
-        raise failures.bad_request(f"propagationPolicy: unknown value {word!r}")
+        cause = failures.not_supported("propagationPolicy", word, tuple(Propagation))
+        raise failures.invalid("DeleteOptions", "meta.k8s.io", "", (cause,))
     conditions = given.get("preconditions") or {}
     return DeleteOptions(
         preconditions=Preconditions(
@@ -131,7 +132,9 @@ def read_body(raw: bytes, content_type: str) -> Any:
     if not raw.strip():
         return None
     plain = content_type.partition(";")[0].strip()
-    if "protobuf" in plain or "cbor" in plain:
+    if "protobuf" in plain:
+        return protobuf.decode(raw)
+    if "cbor" in plain:
         message = "the body of the request was in an unknown format - accepted media types include: application/json"
         raise Invalid(message, status=415, reason="UnsupportedMediaType")
     try:

@@ -198,7 +198,7 @@ def built_in() -> tuple[Resource, ...]:
             short_names=("svc",),
             categories=("all",),
             status=True,
-            name_rule=NameRule.LABEL_1035,
+            name_rule=NameRule.LABEL,
             field_labels=("spec.clusterIP", "spec.type"),
         ),
         _make(

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fairlead.core.errors import Cause
+from fairlead.core.errors import Cause, Unavailable
 from fairlead.testing import custom, defaults, failures, names, rules, schema
+from fairlead.testing.managed import same
 from fairlead.testing.resources import Resource
-from fairlead.testing.storage import Json
+from fairlead.testing.storage import Json, copy_json
 
 # The server's own: a client may send them back, and changes nothing by it.
 SYSTEM = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
@@ -25,19 +26,30 @@ def check_identity(resource: Resource, version: str, body: Any, namespace: str, 
     if not isinstance(body, dict):
         raise failures.bad_request("the object provided is unrecognized (must be a JSON object)")
     if resource.custom and not body.get("kind"):
-        raise failures.bad_request("Object 'Kind' is missing in the body")
+        raise failures.bad_request(
+            f"the object provided is unrecognized (must be of type {resource.kind}): Object 'Kind' is missing"
+        )
     expected = resource.api_version(version)
     api_version = body.setdefault("apiVersion", expected)
     kind = body.setdefault("kind", resource.kind)
+    if kind != resource.kind and resource.custom:
+        cause = failures.bad_value("kind", kind, f"must be {resource.kind}")
+        raise failures.invalid(kind, resource.group, (body.get("metadata") or {}).get("name", ""), (cause,))
     if kind != resource.kind:
-        raise failures.bad_request(f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})")
+        raise failures.bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {resource.kind}: it is another kind'
+        )
     if api_version != expected:
         raise failures.bad_request(
             f"the API version in the data ({api_version}) does not match the expected API version ({expected})"
         )
     metadata = body.setdefault("metadata", {})
-    if problem := names.check_types(metadata):
-        raise failures.bad_request(problem)
+    problem = names.check_types(metadata)
+    if not problem and not resource.custom:
+        problem = rules.undecodable(resource.kind, body)
+    if problem:
+        shown = f'{resource.kind} in version "{version}"'
+        raise failures.bad_request(f"{shown} cannot be handled as a {resource.kind}: {problem}")
     found = metadata.get("namespace") or namespace
     if found != namespace:
         raise failures.bad_request(
@@ -79,9 +91,29 @@ def complete(resource: Resource, version: str, data: Json) -> tuple[Json, list[s
 def check_strict(resource: Resource, version: str, dropped: list[str]) -> None:
     """Refuse unknown fields, as `fieldValidation=Strict` asks."""
     if dropped:
-        listed = ", ".join(f'unknown field "{path}"' for path in dropped)
-        kind = f"{resource.kind} in version {version!r}"
+        listed = ", ".join(f'unknown field "{path}"' for path in sorted(dropped))
+        kind = f'{resource.kind} in version "{version}"'
         raise failures.bad_request(f"{kind} cannot be handled as a {resource.kind}: strict decoding error: {listed}")
+
+
+def check_declared(resource: Resource, version: str, config: Json) -> None:
+    """Refuse to apply a field that the schema does not declare: the server cannot tell how it would merge.
+
+    Raises:
+        Unavailable: that is what 500 means to a client, and 500 is what the server answers.
+    """
+    if not resource.custom:
+        return
+    served = resource.version(version)
+    assert served is not None and served.schema is not None, "a custom version has a schema"
+    dropped = schema.prune(copy_json(config), served.schema)
+    if dropped:
+        metadata = config["metadata"]
+        where = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
+        what = f"{where}; {config['apiVersion']}, Kind={config['kind']}"
+        problems = [f".{path}: field not declared in schema" for path in sorted(dropped)]
+        listed = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
+        raise Unavailable(f"failed to create typed patch object ({what}): {listed}", status=500)
 
 
 def check(resource: Resource, version: str, new: Json, old: Json | None, subresource: str = "") -> None:
@@ -134,7 +166,10 @@ def separate(resource: Resource, old: Json, new: Json, subresource: str) -> Json
         if key in old["metadata"]:
             metadata[key] = old["metadata"][key]
     if subresource == "status":
-        result = {**old, "metadata": dict(old["metadata"])}
+        # Built-in kinds let labels and annotations through here, custom ones do not.
+        result = {**old, "metadata": dict(old["metadata"]) if resource.custom else metadata}
+        if not resource.custom and "ownerReferences" in old["metadata"]:
+            metadata["ownerReferences"] = old["metadata"]["ownerReferences"]
         if "status" in new:
             result["status"] = new["status"]
         else:
@@ -166,7 +201,7 @@ def wish_changed(resource: Resource, old: Mapping[str, Any], new: Mapping[str, A
         return False
     ignored = {"metadata", "apiVersion", "kind", *(("status",) if resource.status else ())}
     fields = resource.wish or (old.keys() | new.keys()) - ignored
-    if any(old.get(field) != new.get(field) for field in fields):
+    if any(not same(old.get(field), new.get(field)) for field in fields):
         return True
     # Deployments count annotations too: their controller acts on them.
     is_deployment = resource.collection == "deployments.apps"

@@ -38,7 +38,7 @@ def scale_of(resource: Resource, stored: Stored) -> Stored:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {key: stored.metadata[key] for key in kept if key in stored.metadata},
-        "spec": {"replicas": dig(stored.data, paths.spec_replicas) or 0},
+        "spec": {"replicas": wanted_replicas} if (wanted_replicas := dig(stored.data, paths.spec_replicas)) else {},
         "status": {"replicas": dig(stored.data, paths.status_replicas) or 0},
     }
     if selector:

@@ -30,7 +30,7 @@ def definitions(columns: Sequence[Column]) -> list[dict[str, Any]]:
     return [
         {
             "name": column.name,
-            "type": column.type if column.type != "date" else "string",
+            "type": column.type,
             "format": column.format,
             "description": column.description or column.name,
             "priority": column.priority,
