@@ -155,13 +155,16 @@ class Pattern:
 
     # where
 
-    def search(self, text: str, start: int = 0) -> Match | None:
+    def search(self, text: str, start: int = 0, *, work: Work | None = None) -> Match | None:
         """Return the leftmost match that begins at `start` or later; alternatives count in their order.
+
+        Args:
+            work: what the run may cost, shared with other runs; by default an allowance of its own.
 
         Raises:
             RegexLimit: too much work.
         """
-        return self._run(text, start, anchored=False, whole=False)
+        return self._run(text, start, work or Work(), anchored=False, whole=False)
 
     def fullmatch(self, text: str) -> Match | None:
         """Return the match that covers the whole text.
@@ -169,10 +172,9 @@ class Pattern:
         Raises:
             RegexLimit: too much work.
         """
-        return self._run(text, 0, anchored=True, whole=True)
+        return self._run(text, 0, Work(), anchored=True, whole=True)
 
-    def _run(self, text: str, start: int, *, anchored: bool, whole: bool) -> Match | None:
-        work = Work()
+    def _run(self, text: str, start: int, work: Work, *, anchored: bool, whole: bool) -> Match | None:
         blank: tuple[int, ...] = (-1,) * (2 * self.groups + 2)
         threads: list[tuple[int, tuple[int, ...]]] = []
         best: tuple[int, ...] | None = None
