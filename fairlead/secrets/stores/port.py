@@ -32,12 +32,16 @@ class MetadataPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteRef:
-    """One value at the provider. Two equal refs at one store are one call, whoever asks."""
+    """One value at the provider."""
 
     key: str
     property: str = ""
     version: str = ""
     metadata_policy: str = MetadataPolicy.NONE
+
+    def document(self) -> RemoteRef:
+        """Return the ref of the whole that this is a property of: equal ones are one call, whoever asks."""
+        return RemoteRef(key=self.key, version=self.version, metadata_policy=self.metadata_policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +98,40 @@ class ValidationUnknown(ProviderError):
 # -- the store --------------------------------------------------------------------------------------------------------
 
 
+class Document(Protocol):
+    """What a provider has under one key: read once, asked for any of its properties. Its repr shows nothing of it."""
+
+    def value(self, property: str = "") -> SecretBytes:  # noqa: A002 - the word of the API
+        """Return the whole, or one property of it.
+
+        Raises:
+            ProviderError: there is no such property.
+        """
+        ...
+
+    def entries(self, property: str = "") -> dict[str, SecretBytes]:  # noqa: A002
+        """Return the entries of the whole, or of one property of it, keys as the provider has them.
+
+        Raises:
+            ProviderError: there is no such property, or it is no mapping.
+        """
+        ...
+
+
 class Store(Protocol):
     """One live connection, shared by all that use the same store with the same identity.
 
     Every method raises only branches of `ProviderError`, and `asyncio.CancelledError`; every call is bounded in
     time and in bytes. A missing property of a present secret is a plain `ProviderError`, not `NoSecret`.
     """
+
+    async def read(self, refs: Sequence[RemoteRef]) -> list[Document | ProviderError]:
+        """Return what is under the key of each ref, in order, in as few calls as the provider allows.
+
+        The refs' properties play no part: refs that differ in these only are one call (see `RemoteRef.document()`). An
+        answer that is an error (`NoSecret`, ...) stands in the list; this never raises for one of them.
+        """
+        ...
 
     async def get(self, ref: RemoteRef) -> SecretBytes:
         """Return one value.
@@ -126,7 +158,7 @@ class Store(Protocol):
         ...
 
     async def get_many(self, refs: Sequence[RemoteRef]) -> list[SecretBytes | ProviderError]:
-        """Return an answer for each ref, in order, in as few calls as the provider allows; never raises for one."""
+        """Return the value of each ref, in order, in as few calls as the provider allows; never raises for one."""
         ...
 
     async def validate(self) -> None:
@@ -138,7 +170,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Log out and let go of every connection and thread; never raises. Calls under way end as unavailable."""
+        """Log out and let go of every connection and thread; never raises. Calls under way may end as unavailable."""
         ...
 
 
@@ -187,6 +219,9 @@ class StoreSpec:
     name: str = ""
     namespace: str = ""
     retry: RetrySettings | None = None
+
+    def __repr__(self) -> str:  # a block may hold values: the fake provider's does
+        return f"StoreSpec({self.kind} {ObjectKey(self.namespace, self.name)}, provider={self.provider!r})"
 
 
 class Credentials(Protocol):
@@ -278,6 +313,11 @@ class StoreProvider(Protocol):
 
     @property
     def capabilities(self) -> Capabilities: ...
+
+    @property
+    def converts_found_keys(self) -> bool:
+        """Whether keys that `find` returns are to be converted before they are rewritten, and not after."""
+        ...
 
     def validate_spec(self, spec: StoreSpec) -> list[SpecError]:
         """Return everything that is wrong with the block, without asking anybody; empty when it may be opened."""
