@@ -18,14 +18,14 @@ from typing import Any
 import structlog
 
 from fairlead.analysis.planner import TemplatePlanner
-from fairlead.analysis.providers import ProviderRegistry, ProviderSettings, ProviderTools
+from fairlead.analysis.providers import ProviderFactory, ProviderRegistry, ProviderSettings, ProviderTools
 from fairlead.analysis.reconciler import AnalysisRunReconciler
 from fairlead.analysis.triggers import JOB_UID_LABEL, runs_of_job
 from fairlead.controller.metrics import ControllerMetrics
 from fairlead.controller.settings import Settings
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster
-from fairlead.core.decision import Event, earliest
+from fairlead.core.decision import Blocker, Event, earliest
 from fairlead.core.kinds import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
@@ -135,7 +135,7 @@ class _Term:
         jobs = caches.jobs
         provider_settings = ProviderSettings(prometheus_address=settings.prometheus_address)
         self.providers = ProviderRegistry(
-            ProviderTools(cluster=cluster, clock=clock, settings=provider_settings, jobs=jobs)
+            ProviderTools(cluster=cluster, clock=clock, settings=provider_settings, jobs=jobs), parent.providers
         )
         self.analysis = AnalysisRunReconciler(
             cluster,
@@ -295,6 +295,7 @@ class ReferenceController:
         clock: for everything.
         evidence: asks the data plane whether weights were taken; None: the settle delay decides.
         election: lead only while the lease is ours; None: always.
+        providers: metric providers beside the built-in and the installed ones, by name.
         rng: draws jitter; a seeded one makes a simulated run repeatable.
     """
 
@@ -307,12 +308,14 @@ class ReferenceController:
         metrics: ControllerMetrics | None = None,
         evidence: EvidenceSource | None = None,
         election: LeaderElection | None = None,
+        providers: Mapping[str, ProviderFactory] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.clock = clock
         self.settings = settings or Settings()
         self.metrics = metrics or ControllerMetrics()
         self.evidence = evidence
+        self.providers = providers
         self.rng = rng or random.Random()
         self._election = election
         fenced: Cluster = cluster if election is None else FencedCluster(cluster, election.fence, clock)
@@ -391,6 +394,12 @@ class ReferenceController:
             troubles = self.caches.informers.troubles()
             return [f"{kind}: {why}" for kind, why in troubles.items()] or ["the caches are being filled"]
         return []
+
+    async def explain(self, key: ObjectKey) -> Blocker | None:
+        """Return what a Rollout waits for now; None: for nothing, or it is not ours to know."""
+        term = self._term
+        decision = await term.reconciler.explain(key) if term is not None else None
+        return decision.blocked_on if decision is not None else None
 
     def look(self) -> None:
         """Take a look at the objects for the metrics."""
