@@ -160,6 +160,11 @@ def _current(
 ) -> tuple[Change, _Waits]:
     """Return the size of the current revision; after a lower weight its pods stay until connections have drained."""
     new, wanted = roles.new, counts.canary
+    is_selected = new is not roles.stable and pod_hash_of(new) in selected_hashes(situation)
+    if wanted == 0 and new.spec.replicas > 0 and is_selected and situation.wanted > 0:
+        what = f"no Service selects the pods of {new.metadata.name}"
+        blocker = Blocker(reason=Waiting.SERVICE, what=what)
+        return Change(replicas=new.spec.replicas, deadline=""), [(None, blocker)]
     if new.spec.replicas <= wanted or new is roles.stable or not follows_weight:
         return Change(replicas=wanted, deadline=""), []
     seen = situation.seen.traffic

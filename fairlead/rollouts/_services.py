@@ -30,10 +30,13 @@ class Switches:
     waiting: Blocker | None = None
 
 
-def switch(situation: Situation, roles: Roles, rule: Rule, *, is_clear: bool, is_halted: bool) -> Switches:
+def switch(
+    situation: Situation, roles: Roles, rule: Rule, *, canary_pods: int, is_clear: bool, is_halted: bool
+) -> Switches:
     """Return what to do about the Services.
 
     Args:
+        canary_pods: that the current revision should have; without any, the canary Service selects stable ones.
         is_clear: no traffic goes through the canary Service.
         is_halted: the user has stopped everything.
     """
@@ -48,7 +51,8 @@ def switch(situation: Situation, roles: Roles, rule: Rule, *, is_clear: bool, is
         actions += [action] if action else []
         waiting = reason
     is_rescue = rule.mode is Mode.ABORTED and situation.is_routed
-    target = roles.stable if rule.canary_service is Part.STABLE else roles.new
+    is_empty = situation.is_routed and canary_pods == 0 and situation.wanted > 0
+    target = roles.stable if rule.canary_service is Part.STABLE or is_empty else roles.new
     if target is not None and (service := situation.service(canary.canary_service)):
         selected = service.spec.selector.get(HASH_LABEL, "")
         if selected not in ("", pod_hash_of(target)) and not is_clear:

@@ -112,8 +112,12 @@ def _updated(before: Weights | None, after: Weights) -> str:
     return f"Traffic weight updated from {before.canary} to {after.canary}"
 
 
+def _words(seen: TrafficSeen) -> str:
+    return seen.message or seen.reason or str(seen.held)
+
+
 def _pending(seen: TrafficSeen, wanted: Weights) -> Blocker:
-    what = seen.message or f"weight {wanted.canary} of {wanted.total} is in force"
+    what = seen.message or f"weight {wanted.canary} of {wanted.total} is in force (now: {_words(seen)})"
     reason = Waiting.CONFLICT if seen.held is Held.CONFLICT else Waiting.TRAFFIC
     if seen.held is Held.REFUSED:
         reason = Waiting.REFUSED
@@ -135,7 +139,7 @@ def _objection(
     is_lowering = seen.weights is not None and wanted.canary < seen.weights.canary
     if seen.held in (Held.CONFLICT, Held.REFUSED) and not is_lowering:
         reason = Waiting.CONFLICT if seen.held is Held.CONFLICT else Waiting.REFUSED
-        return Blocker(reason=reason, what=seen.message or seen.reason, since=seen.since)
+        return Blocker(reason=reason, what=_words(seen), since=seen.since)
     if wanted.canary > 0 and not is_lowering and (objection := _canary_objection(situation, roles)):
         return objection
     return None if is_rising else _stable_objection(situation, roles, wanted, is_rescue=is_rescue)

@@ -238,7 +238,14 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
     walk = _walk(situation, status, may_advance=not restart.actions)
     status, roles, rule = walk.status, walk.roles, walk.rule
     is_halted = _is_halted(situation, status)
-    switches = switch(situation, roles, rule, is_clear=walk.traffic.is_clear, is_halted=is_halted)
+    switches = switch(
+        situation,
+        roles,
+        rule,
+        canary_pods=walk.counts.canary,
+        is_clear=walk.traffic.is_clear,
+        is_halted=is_halted,
+    )
     sizes = resize(
         situation, status, roles, rule, walk.counts, walk.traffic, is_halted=is_halted or bool(restart.actions)
     )
