@@ -265,8 +265,8 @@ def _job(obj: Json) -> None:
     ):
         if spec.get(name) is None:
             spec[name] = value
-    _template(spec)
     _job_selector(obj, spec)
+    _template(spec)
     labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
     if labels and not obj["metadata"].get("labels"):
         obj["metadata"]["labels"] = dict(labels)
