@@ -132,8 +132,28 @@ def decode_manifest(raw: bytes) -> Manifest:
 
 
 def struct_decoder(of: type[T]) -> Callable[[bytes], T]:
-    """Return the `decode` of a Kind whose objects are the given msgspec struct."""
-    return msgspec.json.Decoder(of).decode
+    """Return the `decode` of a Kind whose objects are the given msgspec struct.
+
+    `null` stands for an absent field where the struct has no use for it: a real API server writes `endpoints: null`
+    in the EndpointSlice of a Service without pods.
+    """
+    decoder = msgspec.json.Decoder(of)
+
+    def decode(raw: bytes) -> T:
+        try:
+            return decoder.decode(raw)
+        except msgspec.ValidationError:
+            if b"null" not in bytes(raw):
+                raise
+            return decoder.decode(msgspec.json.encode(_without_nulls(msgspec.json.decode(raw))))
+
+    return decode
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def controller_reference(

@@ -10,7 +10,7 @@ import pytest
 
 from fairlead.core.cluster import Undecodable
 from fairlead.core.decoding import decode_object
-from fairlead.core.kinds import HTTP_ROUTES, NAMESPACES, REPLICA_SETS, ROLLOUTS, SECRETS
+from fairlead.core.kinds import ENDPOINT_SLICES, HTTP_ROUTES, NAMESPACES, REPLICA_SETS, ROLLOUTS, SECRETS
 from fairlead.core.objects import (
     Kind,
     ObjectKey,
@@ -144,7 +144,9 @@ DEEP = b'{"metadata":{"name":"a","resourceVersion":"4"},"x":' + b"[" * 200_000 +
         pytest.param(
             REPLICA_SETS, b'{"spec":{}}', "", 0, "metadata.name: expected a name, found none", id="no-metadata"
         ),
-        pytest.param(REPLICA_SETS, b'{"metadata":null}', "", 0, "metadata: expected object, got null", id="null"),
+        pytest.param(
+            REPLICA_SETS, b'{"metadata":null}', "", 0, "metadata.name: expected a name, found none", id="null-metadata"
+        ),
         pytest.param(HTTP_ROUTES, b"[]", "", 0, "expected object, got array", id="no-object"),
         pytest.param(REPLICA_SETS, b'{"metadata":', "", 0, "input data was truncated", id="truncated"),
         pytest.param(ROLLOUTS, DEEP.replace(b'"x"', b'"spec"'), "a", 4, "nested too deeply to be read", id="deep-spec"),
@@ -169,3 +171,15 @@ def test_duplicate_keys_and_unknown_fields_do_no_harm() -> None:
     )
     assert not isinstance(found, Undecodable)
     assert (found.metadata.name, found.spec.replicas) == ("b", 2)
+
+
+def test_null_stands_for_an_absent_field() -> None:
+    raw = b'{"metadata": {"name": "a"}, "endpoints": null, "ports": [{"name": null, "port": 80}]}'
+    found = ENDPOINT_SLICES.decode(raw)
+    assert found.endpoints == ()
+    assert [(port.name, port.port) for port in found.ports] == [("", 80)]
+
+
+def test_what_is_wrong_is_said_also_beside_null() -> None:
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.ports\[0\]\.port"):
+        ENDPOINT_SLICES.decode(b'{"endpoints": null, "ports": [{"port": "http"}]}')
