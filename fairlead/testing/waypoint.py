@@ -57,7 +57,7 @@ from fairlead.testing._wire import SERVICE_NAME, WireState, wire_of
 log = structlog.get_logger(__name__)
 
 HBONE_PORT = 15008
-WAYPOINT_ADDRESS = "127.0.0.1"
+WAYPOINT_ADDRESS = "127.0.0.1"  # a real API server refuses it in EndpointSlices: give another one there
 _RETRY = Backoff(first=0.01, most=1.0)
 _WRITE_ATTEMPTS = 8
 _CARRIED_SERVICES = carried("", "v1", "Service", "services")  # with the conditions of others, as JSON data
@@ -103,6 +103,7 @@ class WaypointTranslator:
         wire: gets each state.
         behaviour: how it behaves.
         seed: of the lags.
+        waypoint_address: of every waypoint, as its Gateway and its EndpointSlice show it.
     """
 
     def __init__(
@@ -113,10 +114,12 @@ class WaypointTranslator:
         *,
         behaviour: Behaviour | None = None,
         seed: int = 0,
+        waypoint_address: str = WAYPOINT_ADDRESS,
     ) -> None:
         self.behaviour = behaviour or Behaviour()
         self._clock = clock
         self._wire = wire
+        self._address = waypoint_address
         self._rng = random.Random(seed)
         self._informers = Informers(cluster, clock, rng=random.Random(seed))
         self._cluster = self._informers.cluster
@@ -282,7 +285,7 @@ class WaypointTranslator:
         owner = controller_reference(api_version=GATEWAYS.api_version, kind="Gateway", metadata=metadata)
         common = {"namespace": metadata.namespace, "ownerReferences": [owner]}
         found: list[tuple[Kind[Any], str, dict[str, Any]]] = []
-        if gateway_status(gateway, WAYPOINT_ADDRESS, "")["addresses"] != _status(gateway).get("addresses"):
+        if gateway_status(gateway, self._address, "")["addresses"] != _status(gateway).get("addresses"):
             found.append((GATEWAYS, "status", {}))
         if self._services.get(metadata.key) is None:
             port = {"name": "mesh", "port": HBONE_PORT, "appProtocol": "hbone"}
@@ -296,7 +299,7 @@ class WaypointTranslator:
             body = {
                 "metadata": common | {"name": name, "labels": labels},
                 "addressType": "IPv4",
-                "endpoints": [{"addresses": [WAYPOINT_ADDRESS], "conditions": {"ready": ready}}],
+                "endpoints": [{"addresses": [self._address], "conditions": {"ready": ready}}],
                 "ports": [{"name": "mesh", "port": HBONE_PORT, "protocol": "TCP"}],
             }
             found.append((ENDPOINT_SLICES, "", body))
@@ -307,7 +310,7 @@ class WaypointTranslator:
         for kind, subresource, body in self._gateway_writes(gateway) if gateway is not None else ():
             if subresource:
                 assert gateway is not None, "there are writes only for a Gateway that is there"
-                status = gateway_status(gateway, WAYPOINT_ADDRESS, rfc3339(self._clock.now()))
+                status = gateway_status(gateway, self._address, rfc3339(self._clock.now()))
                 await self._patch_status(GATEWAYS, gateway, status)
                 continue
             target = ObjectKey(body["metadata"]["namespace"], body["metadata"]["name"])

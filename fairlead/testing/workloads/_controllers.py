@@ -39,6 +39,8 @@ from fairlead.testing.workloads._objects import (
 )
 
 SLICES = carried("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+_SHOWN_OF_SETS = ("replicas", "terminatingReplicas")  # counters that are there also at 0
+_SHOWN_OF_JOBS = ("ready", "terminating")
 NAMES_TRIED_MAX = 10  # generated names that turn out to be taken, before the back-off has its turn
 
 
@@ -198,7 +200,7 @@ class ReplicaSets(_Loop):
         except ClusterError as error:
             trouble = error
             status = replicaset.failed(plan, found, reason="FailedDelete", message=str(error), now=self.clock.now())
-        await self.write_status(REPLICA_SETS, found.metadata, status_diff(found.status, status, always=("replicas",)))
+        await self.write_status(REPLICA_SETS, found.metadata, status_diff(found.status, status, always=_SHOWN_OF_SETS))
         if trouble is not None:
             raise trouble
         return plan.wake_at
@@ -301,7 +303,7 @@ class Jobs(_Loop):
             await self.create_named(PODS, found.metadata, lambda name: jobs.pod_body(found, name))
         for pod in plan.delete:
             await self.remove(PODS, pod.metadata)
-        await self.write_status(JOBS, found.metadata, status_diff(found.status, plan.status))
+        await self.write_status(JOBS, found.metadata, status_diff(found.status, plan.status, always=_SHOWN_OF_JOBS))
         return plan.wake_at
 
 

@@ -179,6 +179,7 @@ class ReplicaSetStatus(_Struct, frozen=True, kw_only=True):
     fully_labeled_replicas: int = 0
     ready_replicas: int = 0
     available_replicas: int = 0
+    terminating_replicas: int = 0  # deleted, and not ended yet
     observed_generation: int = 0
     conditions: tuple[Condition, ...] = ()
 
@@ -246,6 +247,7 @@ class JobStatus(_Struct, frozen=True, kw_only=True):
     failed: int = 0
     start_time: datetime | None = None
     completion_time: datetime | None = None
+    uncounted_terminated_pods: dict[str, Any] | None = None  # {} once a pod has been looked at: here none waits
     conditions: tuple[Condition, ...] = ()
 
 
@@ -297,7 +299,12 @@ def template_of(raw: msgspec.Raw) -> dict[str, Any]:
 
 
 def set_condition(
-    conditions: tuple[Condition, ...], new: Condition, now: datetime, *, has_update_time: bool = False
+    conditions: tuple[Condition, ...],
+    new: Condition,
+    now: datetime,
+    *,
+    has_update_time: bool = False,
+    has_probe_time: bool = False,
 ) -> tuple[Condition, ...]:
     """Return the conditions with `new` in them; its transition time moves only with its status.
 
@@ -312,6 +319,7 @@ def set_condition(
         new,
         last_transition_time=now if moved or old is None else old.last_transition_time,
         last_update_time=now if has_update_time else None,
+        last_probe_time=now if has_probe_time else None,
     )
     if old is None:
         return (*conditions, stamped)

@@ -75,6 +75,7 @@ def decide(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
         active=len(active),
         ready=sum(pod.is_ready for pod in active),
         terminating=sum(pod.metadata.is_deleting and not pod.is_finished for pod in pods),
+        uncounted_terminated_pods={},
         # Never down: the user may delete a finished pod, and it stays counted.
         succeeded=max(job.status.succeeded, sum(pod.status.phase == "Succeeded" for pod in pods)),
         failed=max(job.status.failed, sum(pod.status.phase == "Failed" for pod in pods)),
@@ -240,4 +241,6 @@ def _has(status: JobStatus, type_: str) -> bool:
 
 
 def _with(status: JobStatus, condition: Condition, now: datetime) -> JobStatus:
-    return msgspec.structs.replace(status, conditions=set_condition(status.conditions, condition, now))
+    return msgspec.structs.replace(
+        status, conditions=set_condition(status.conditions, condition, now, has_probe_time=True)
+    )

@@ -72,6 +72,7 @@ def decide(replica_set: ReplicaSet, pods: Sequence[Pod], now: datetime) -> Plan:
         fully_labeled_replicas=sum(labels.items() <= pod.metadata.labels.items() for pod in active),
         ready_replicas=sum(pod.is_ready for pod in active),
         available_replicas=available,
+        terminating_replicas=sum(pod.metadata.is_deleting and not pod.is_finished for pod in pods),
         observed_generation=replica_set.metadata.generation,
         conditions=without_condition(replica_set.status.conditions, "ReplicaFailure"),
     )

@@ -80,6 +80,7 @@ def test_status_counts_and_is_not_written_twice() -> None:
             "fullyLabeledReplicas": 2,
             "readyReplicas": 2,
             "availableReplicas": 2,
+            "terminatingReplicas": 1,
             "observedGeneration": 1,
         }
     }

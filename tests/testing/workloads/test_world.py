@@ -53,6 +53,7 @@ def test_replica_set_scales_up_and_down() -> None:
             "fullyLabeledReplicas": 3,
             "readyReplicas": 3,
             "availableReplicas": 3,
+            "terminatingReplicas": 0,
             "observedGeneration": 2,
         }
         await world.scale(REPLICA_SETS, "web", 1)
