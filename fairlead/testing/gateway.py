@@ -47,12 +47,29 @@ _WEIGHT = _number(0, 1_000_000, default=1)
 _ANY = {"type": "object", **_KEEP}
 
 
+_FILTERS = (
+    "RequestHeaderModifier",
+    "ResponseHeaderModifier",
+    "RequestMirror",
+    "RequestRedirect",
+    "URLRewrite",
+    "ExtensionRef",
+    "CORS",
+)
+
+
 def _filters() -> dict[str, Any]:
-    return _list(_object({"type": _text()}, required=("type",)), most=16)
+    mirrored = {"group": _text(default=""), "kind": _text(default="Service"), "name": _text(minLength=1)}
+    members = {
+        "type": _text(enum=list(_FILTERS)),
+        "requestMirror": _object({"backendRef": _object(mirrored, required=("name",))}, required=("backendRef",)),
+        "requestRedirect": _object({"statusCode": {"type": "integer", "default": 302}}),
+    }
+    return _list(_object(members, required=("type",)), most=16)
 
 
-def _parents() -> dict[str, Any]:
-    parent = _object(
+def _parent() -> dict[str, Any]:
+    return _object(
         {
             "group": _text(default=GROUP, maxLength=253),
             "kind": _text(default="Gateway", minLength=1, maxLength=63),
@@ -63,7 +80,6 @@ def _parents() -> dict[str, Any]:
         },
         required=("name",),
     )
-    return _list(parent, most=32)
 
 
 def _backends() -> dict[str, Any]:
@@ -101,8 +117,8 @@ _CONDITIONS = _list(
 
 def _route_status() -> dict[str, Any]:
     parent = _object(
-        {"parentRef": _ANY, "controllerName": _text(minLength=1), "conditions": _CONDITIONS},
-        required=("parentRef", "controllerName"),
+        {"parentRef": _parent(), "controllerName": _text(minLength=1), "conditions": _CONDITIONS},
+        required=("parentRef", "controllerName", "conditions"),
     )
     return _object({"parents": _list(parent, most=32)}, required=("parents",))
 
@@ -162,7 +178,7 @@ def _route(match: dict[str, Any], matches_default: list[Any] | None) -> dict[str
     hostnames = _list(_text(minLength=1, maxLength=253), most=16)
     return _object(
         {
-            "spec": _object({"parentRefs": _parents(), "hostnames": hostnames, "rules": rules}),
+            "spec": _object({"parentRefs": _list(_parent(), most=32), "hostnames": hostnames, "rules": rules}),
             "status": _route_status(),
         },
         required=("spec",),
@@ -174,7 +190,8 @@ def _http_route() -> dict[str, Any]:
 
 
 def _grpc_route() -> dict[str, Any]:
-    match = _object({"method": _object({"type": _text(default="Exact")}), "headers": _list(_ANY, most=16)})
+    exact = _object({"type": _text(default="Exact")})
+    match = _object({"method": exact, "headers": _list(exact, most=16)})
     return _route(match, None)
 
 
@@ -185,7 +202,14 @@ def _gateway() -> dict[str, Any]:
             "hostname": _text(),
             "port": _PORT,
             "protocol": _text(minLength=1),
-            "tls": _ANY,
+            "tls": _object(
+                {
+                    "mode": _text(default="Terminate"),
+                    "certificateRefs": _list(
+                        _object({"group": _text(default=""), "kind": _text(default="Secret")}), most=64
+                    ),
+                }
+            ),
             "allowedRoutes": _object(
                 {"namespaces": _object({"from": _text(default="Same")}, default={"from": "Same"})},
                 default={"namespaces": {"from": "Same"}},
