@@ -24,7 +24,7 @@ from fairlead.core.kinds import LabelSelector, ReplicaSet, ReplicaSetSpec
 from fairlead.core.objects import ObjectMeta, controller_reference
 from fairlead.core.selectors import matches
 from fairlead.rollouts._hash import template_hash
-from fairlead.rollouts._template import HASH_LABEL, Form, templates_equal, written
+from fairlead.rollouts._template import HASH_LABEL, Form, digest, templates_equal, written
 from fairlead.rollouts.actions import (
     Action,
     AdoptReplicaSet,
@@ -39,7 +39,7 @@ REVISION = "rollout.argoproj.io/revision"
 REVISION_HISTORY = "rollout.argoproj.io/revision-history"
 DESIRED_REPLICAS = "rollout.argoproj.io/desired-replicas"
 SCALE_DOWN_DEADLINE = "scale-down-deadline"  # bare, as argo-rollouts writes it
-MADE_FROM = "fairlead.dev/template-hash"  # on ReplicaSets of ours: the hash of the template that we sent
+MADE_FROM = "fairlead.dev/template-digest"  # on ReplicaSets of ours: what their template was when we sent it
 
 _NOT_COPIED = frozenset(
     (
@@ -116,8 +116,7 @@ def _find(spec: RolloutSpec, status: RolloutStatus, oldest_first: list[ReplicaSe
     alike = [
         found
         for found in oldest_first
-        if found.metadata.annotations.get(MADE_FROM) != pod_hash_of(found)
-        and templates_equal(spec.template, found.spec.template)
+        if not _was_edited(found) and templates_equal(spec.template, found.spec.template)
     ]
     # After a change of hash several may be alike: the one in use must not lose its part to an older one.
     for preferred in (status.pod_hash, status.stable_hash):
@@ -125,6 +124,15 @@ def _find(spec: RolloutSpec, status: RolloutStatus, oldest_first: list[ReplicaSe
             if preferred and pod_hash_of(found) == preferred:
                 return found
     return alike[0] if alike else None
+
+
+def _was_edited(found: ReplicaSet) -> bool:
+    """Return whether somebody changed the template of a ReplicaSet of ours since we made it.
+
+    Such a one must not be taken for the revision that it looks like now: its pods are of another one (rollouts #4976).
+    """
+    made_from = found.metadata.annotations.get(MADE_FROM)
+    return made_from is not None and made_from != digest(bytes(found.spec.template))
 
 
 def _unborn(rollout: ObjectMeta, pod_hash: str) -> ReplicaSet:
@@ -174,7 +182,7 @@ def replica_set_body(rollout: ObjectMeta, spec: RolloutSpec, revisions: Revision
             "annotations": {
                 **annotations_wanted(rollout, revisions),
                 DESIRED_REPLICAS: str(spec.replicas_wanted),
-                MADE_FROM: pod_hash,
+                MADE_FROM: digest(bytes(spec.template)),
             },
             "ownerReferences": [
                 controller_reference(api_version="argoproj.io/v1alpha1", kind="Rollout", metadata=rollout)

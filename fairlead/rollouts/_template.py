@@ -13,6 +13,7 @@ k8s.io/kubernetes: pkg/apis/core/v1/defaults.go; argo-rollouts: utils/replicaset
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -294,6 +295,13 @@ def templates_equal(
     wanted, found = meaning(bytes(desired)), meaning(bytes(live))
     labels, annotations = frozenset(injected_labels), frozenset(injected_annotations)
     return _without(wanted) == _without(found, labels=labels, annotations=annotations)
+
+
+@lru_cache(maxsize=2048)
+def digest(raw: bytes) -> str:
+    """Return a short text that is the same for templates that are equal (`templates_equal`) and only for those."""
+    canonical = msgspec.json.encode(_without(meaning(raw)), enc_hook=str, order="deterministic")
+    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 # The meaning of a template is asked for at every look at its Rollout; 2,000 of them are some ten megabytes.

@@ -19,11 +19,10 @@ from fairlead.rollouts._revisions import (
     identify,
     is_within_rollback_window,
     next_revision,
-    pod_hash_of,
     replica_set_body,
     revision_of,
 )
-from fairlead.rollouts._template import HASH_LABEL, Form
+from fairlead.rollouts._template import HASH_LABEL, Form, digest
 from fairlead.rollouts.actions import AdoptReplicaSet, DeleteReplicaSet, ReleaseReplicaSet
 from fairlead.rollouts.status import RolloutStatus
 from fairlead.testing.builders import pod_hash, pod_template, replica_set, rollout_metadata, spec
@@ -38,8 +37,9 @@ def labelled(found: ReplicaSet, label: str) -> ReplicaSet:
     return replace(found, metadata=replace(found.metadata, labels=labels, name=f"cart-{label}", uid=f"uid-{label}"))
 
 
-def marked(found: ReplicaSet) -> ReplicaSet:
-    annotations = {**found.metadata.annotations, MADE_FROM: pod_hash_of(found)}
+def marked(found: ReplicaSet, *, version: int) -> ReplicaSet:
+    """The ReplicaSet, marked as made by us from the template of that version."""
+    annotations = {**found.metadata.annotations, MADE_FROM: digest(msgspec.json.encode(pod_template(version)))}
     return replace(found, metadata=replace(found.metadata, annotations=annotations))
 
 
@@ -88,9 +88,18 @@ def test_among_several_alike_the_one_in_use_wins() -> None:
 
 
 def test_a_template_that_was_edited_in_place_is_not_taken_for_the_new_one() -> None:
-    """T3: its label says which template it was made from."""
-    edited = marked(labelled(replica_set(2), pod_hash(1)))
+    """T3: its mark says which template it was made from."""
+    edited = marked(labelled(replica_set(2), pod_hash(1)), version=1)
     assert found_hash(edited) == "none"
+
+
+def test_a_template_that_was_read_back_with_defaults_is_the_revision_it_came_from() -> None:
+    """`undo` writes the template as the API server shows it: another hash, and no other pods."""
+    live = marked(labelled(replica_set(2), "otherhash"), version=2)
+    template = pod_template(2)
+    template["spec"] |= {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst"}
+    revisions = identify(META, spec(version=2, template=template), RolloutStatus(), (live, replica_set(3)))
+    assert revisions.pod_hash == "otherhash"
 
 
 def test_defaults_of_the_server_make_no_difference() -> None:
@@ -147,7 +156,7 @@ def test_a_complete_replica_set() -> None:
         "team": "shop",
         "rollout.argoproj.io/revision": "2",
         "rollout.argoproj.io/desired-replicas": "4",
-        MADE_FROM: label,
+        MADE_FROM: digest(bytes(rollout.template)),
     }
     assert body["metadata"]["ownerReferences"] == [
         {
