@@ -55,6 +55,7 @@ from fairlead.secrets.status import ExternalSecretStatus, Reason, with_ready
 SecretDecision = Decision[ExternalSecretStatus, Action]
 
 RETRY = Backoff(first=1.0, most=420.0)  # as upstream's queue
+FRESH = timedelta(seconds=2)  # who comes for the first time takes a value that somebody else read just now
 RETAINED = "secret retained due to DeletionPolicy=Retain"
 _SYNCED = "secret synced"
 _DELETED = "secret deleted due to DeletionPolicy=Delete"
@@ -180,11 +181,13 @@ def _look(
     timing = Timing(policy=spec.refresh, interval=spec.interval, windows=spec.sync_windows, align=subject.align)
     refreshed_at = _latest(seen.refreshed_at, status.refresh_time)
     due = _schedule.is_due(timing, status, subject.version, refreshed_at=refreshed_at, now=now)
-    cause, not_before = due.cause, now
+    cause, not_before = due.cause, now - FRESH
     if cause is Cause.DUE and refreshed_at is not None and refreshed_at <= now:
         not_before = _schedule.due_at(timing, refreshed_at)
     if cause is None and not is_valid(subject, spec, status, seen.target):
         cause = Cause.DRIFTED
+    if cause is Cause.CHANGED:
+        not_before = now  # a change may be somebody's way to ask for the value of this moment
     is_periodic = spec.refresh is RefreshPolicy.PERIODIC and spec.interval > timedelta(0)
     if cause is None and seen.stores_changed and is_periodic:
         cause = Cause.CHANGED
