@@ -119,12 +119,13 @@ def bootstrap(*, lds_path: str, cds_path: str) -> Json:
         "admin": {"address": _address(HOST, 0)},
         "dynamic_resources": {"lds_config": source(lds_path), "cds_config": source(cds_path)},
         "stats_config": {
-            # Envoy's own rule ends a cluster's name at its first dot; ours are host names.
+            # Envoy's own rule ends a cluster's name at its first dot; ours are host names. The others are its own, so
+            # that queries are those of a waypoint: `envoy_cluster_upstream_rq_xx{envoy_response_code_class="2"}`.
             "use_all_default_tags": False,
             "stats_tags": [
                 {"tag_name": "envoy.cluster_name", "regex": r"^cluster\.((.+?\.svc\.cluster\.local)\.)"},
                 {"tag_name": "envoy.response_code", "regex": r"_rq(_(\d{3}))$"},
-                {"tag_name": "envoy.response_code_class", "regex": r"_rq(_(\dxx))$"},
+                {"tag_name": "envoy.response_code_class", "regex": r"_rq_((\d))xx$"},
             ],
         },
     }

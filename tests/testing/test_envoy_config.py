@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -165,3 +166,22 @@ def test_endpoints_and_clusters() -> None:
 
 def test_everything_is_json() -> None:
     json.dumps([_envoy_config.bootstrap(lds_path="l", cds_path="c"), _envoy_config.listeners(wire(split()), PORTS)])
+
+
+@pytest.mark.parametrize(
+    ("counter", "name", "tags"),
+    [
+        pytest.param("upstream_rq_2xx", "cluster.upstream_rq_xx", {"envoy.response_code_class": "2"}, id="class"),
+        pytest.param("upstream_rq_503", "cluster.upstream_rq", {"envoy.response_code": "503"}, id="code"),
+        pytest.param("upstream_rq_total", "cluster.upstream_rq_total", {}, id="neither"),
+    ],
+)
+def test_counters_have_the_names_that_queries_on_a_waypoint_use(counter: str, name: str, tags: dict[str, str]) -> None:
+    # What the first group of a rule matches is taken out of the name, what the second matches is the tag's value.
+    cluster = cluster_name(ObjectKey("shop", "web-canary"), 80)
+    left, found = f"cluster.{cluster}.{counter}", {}
+    for rule in _envoy_config.bootstrap(lds_path="l", cds_path="c")["stats_config"]["stats_tags"]:
+        if match := re.search(rule["regex"], left):
+            found[rule["tag_name"]] = match[2]
+            left = left[: match.start(1)] + left[match.end(1) :]
+    assert (left, found) == (name, {"envoy.cluster_name": cluster, **tags})

@@ -1,0 +1,283 @@
+"""Everything that takes part in the demo, started and ended together.
+
+In this process: the simulated cluster and its HTTP API, its built-in controllers, the fake kubelet, a server per pod,
+the control plane of the waypoint, and the load. In processes of their own: Envoy, the reference controller, and
+Prometheus if it is installed. Everything listens on loopback only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from fairlead.cli._demo.manifests import APEX, Json, Pace, prometheus_metric, web_metric
+from fairlead.core.errors import ProviderError
+from fairlead.testing.clock import LoopClock
+from fairlead.testing.cluster import SimulatedCluster
+from fairlead.testing.envoy import EnvoyProcess, EnvoyWire, free_port
+from fairlead.testing.http import serve
+from fairlead.testing.kubelet import Kubelet
+from fairlead.testing.load import LoadGenerator
+from fairlead.testing.pods import PodServers
+from fairlead.testing.waypoint import WaypointTranslator
+from fairlead.testing.workloads import Workloads
+
+DRAIN_SECONDS = 5
+READY_SECONDS = 30.0
+STOP_SECONDS = 12.0  # more than the controller's own patience with what it is doing
+CONCURRENCY = 16
+
+
+class Child:
+    """A process of ours, its output in a file."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @classmethod
+    async def start(cls, name: str, command: Sequence[str], log: Path) -> Child:
+        """Start it. Signals that a terminal sends to our group do not reach it: they are for us to pass on."""
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        return cls(name, process, log)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
+
+    def epitaph(self) -> str:
+        """Return how it ended, with its last words."""
+        words = " ".join(self.log.read_text(errors="replace").splitlines()[-3:])
+        return f"{self.name} ended with {self._process.returncode}: {words}"
+
+    async def stop(self) -> None:
+        """Return when it has ended."""
+        if self.has_ended:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+    async def wait_answering(self, url: str) -> None:
+        """Return once it answers 200.
+
+        Raises:
+            ProviderError: it ended, or did not answer in time.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + READY_SECONDS
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while loop.time() < until:
+                if self.has_ended:
+                    raise ProviderError(self.epitaph(), provider="demo")
+                try:
+                    async with session.get(url) as answer:
+                        if answer.status == 200:
+                            return
+                except (aiohttp.ClientError, OSError, TimeoutError):
+                    pass  # it does not listen yet
+                await asyncio.sleep(0.05)
+        raise ProviderError(f"{self.name} does not answer on {url} after {READY_SECONDS:g} s", provider="demo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One measurement of the controller."""
+
+    run: str  # namespace/name
+    phase: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The running world.
+
+    Attributes:
+        port: where clients of Service web:80 dial.
+        kubeconfig: the path of a file.
+        metric: what the analysis asks, and of whom.
+        source: the same in words.
+        counts_for_ever: the analysis sees all that was counted since the counters were reset.
+    """
+
+    clock: LoopClock
+    cluster: SimulatedCluster
+    pods: PodServers
+    envoy: EnvoyProcess
+    controller: Child
+    children: tuple[Child, ...]
+    tasks: tuple[asyncio.Task[None], ...]
+    port: int
+    kubeconfig: Path
+    metric: Json
+    source: str
+    counts_for_ever: bool
+
+    def load(self, rate: int, total_max: int) -> LoadGenerator:
+        """Return load on the Service, not yet running."""
+        return LoadGenerator(
+            "127.0.0.1", self.port, rate=rate, concurrency=CONCURRENCY, total_max=total_max, host_header="web.shop"
+        )
+
+    def apply(self, *documents: Json) -> None:
+        """Apply manifests as a person with kubectl does."""
+        self.cluster.as_manager("kubectl").apply(documents)
+
+    async def reset_counters(self) -> None:
+        """Let Envoy count from 0 again."""
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.post(f"http://{self.envoy.admin}/reset_counters") as answer,
+        ):
+            answer.raise_for_status()
+
+    def check(self) -> None:
+        """Fail if a part has ended.
+
+        Raises:
+            ProviderError: it has; the text ends with its last words.
+        """
+        for child in self.children:
+            if child.has_ended:
+                raise ProviderError(child.epitaph(), provider="demo")
+        for task in self.tasks:
+            if task.done():
+                raise ProviderError(f"a part of the world has ended: {task!r}", provider="demo")
+
+
+class Measurements:
+    """What the controller says of its measurements in its log, with times finer than the whole seconds of a status."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._read = 0
+
+    def new(self) -> Iterator[Measurement]:
+        """Yield what has been logged since the last call."""
+        with self._log.open("rb") as lines:
+            lines.seek(self._read)
+            content = lines.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            try:
+                entry = msgspec.json.decode(line, type=dict[str, Any])
+            except msgspec.MsgspecError:
+                continue  # a traceback, or what a library printed
+            if entry.get("event") == "measurement_taken":
+                at = datetime.fromisoformat(entry["timestamp"])
+                yield Measurement(run=entry["object"], phase=entry["phase"], at=at)
+
+
+@asynccontextmanager
+async def stage(directory: Path, pace: Pace, seed: int) -> AsyncIterator[Stage]:
+    """Start everything; all of it ends with the context, whatever happens.
+
+    Raises:
+        ProviderError: something did not start.
+    """
+    clock = LoopClock()
+    cluster = SimulatedCluster(clock, seed=seed)
+    pods = PodServers(seed)
+    port = free_port()
+    children: list[Child] = []
+    tasks: list[asyncio.Task[None]] = []
+    async with (
+        serve(cluster) as served,
+        EnvoyProcess(directory, drain_time_s=DRAIN_SECONDS) as envoy,
+    ):
+        kubeconfig = directory / "kubeconfig"
+        kubeconfig.write_text(served.kubeconfig(), encoding="utf-8")
+        wire = EnvoyWire(directory, {(APEX, 80): port})
+        plane = WaypointTranslator(cluster.as_manager("istiod"), clock, wire, seed=seed)
+        parts: tuple[Coroutine[Any, Any, None], ...] = (
+            Workloads(cluster.as_manager("kube-controller-manager"), clock, seed).run(),
+            Kubelet(cluster.as_manager("kubelet"), clock, seed, hook=pods).run(),
+            plane.run(),
+        )
+        try:
+            tasks += [asyncio.create_task(part) for part in parts]
+            health = free_port()
+            controller = await Child.start(
+                "the controller", _controller(kubeconfig, envoy.admin, health), directory / "controller.log"
+            )
+            children.append(controller)
+            prometheus = await _prometheus(directory, envoy.admin, children)
+            await controller.wait_answering(f"http://127.0.0.1:{health}/readyz")
+            if prometheus:
+                metric = prometheus_metric(pace, prometheus)
+                source = "Prometheus, which scrapes Envoy every second"
+            else:
+                metric = web_metric(pace, envoy.admin)
+                source = "Envoy's own counters as JSON (provider web; prometheus is not on the PATH)"
+            yield Stage(
+                clock=clock,
+                cluster=cluster,
+                pods=pods,
+                envoy=envoy,
+                controller=controller,
+                children=tuple(children),
+                tasks=tuple(tasks),
+                port=port,
+                kubeconfig=kubeconfig,
+                metric=metric,
+                source=source,
+                counts_for_ever=not prometheus,
+            )
+        finally:
+            await _end(children, tasks, pods)
+
+
+async def _end(children: Sequence[Child], tasks: Sequence[asyncio.Task[None]], pods: PodServers) -> None:
+    # The controller first, while it still has an API server to say goodbye to.
+    await asyncio.gather(*(child.stop() for child in children))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await pods.close()
+
+
+def _controller(kubeconfig: Path, admin: str, health: int) -> list[str]:
+    command = [sys.executable, "-m", "fairlead.cli.main", "controller", "--kubeconfig", str(kubeconfig)]
+    command += ["--envoy-admin", admin, "--drain", f"{DRAIN_SECONDS}s", "--no-leader-elect"]
+    return [*command, "--host", "127.0.0.1", "--healthzPort", str(health), "--metricsPort", "0"]
+
+
+async def _prometheus(directory: Path, admin: str, children: list[Child]) -> str:
+    """Start a Prometheus that scrapes Envoy, and return its address; empty: it is not installed."""
+    program = shutil.which("prometheus")
+    if program is None:
+        return ""
+    job = {"job_name": "envoy", "metrics_path": "/stats/prometheus", "static_configs": [{"targets": [admin]}]}
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [job]}
+    path = directory / "prometheus.yml"
+    path.write_bytes(msgspec.json.encode(config))  # JSON is YAML
+    listen = f"127.0.0.1:{free_port()}"
+    data = f"--storage.tsdb.path={directory / 'prometheus'}"
+    command = [program, f"--config.file={path}", data, f"--web.listen-address={listen}", "--log.level=warn"]
+    child = await Child.start("Prometheus", command, directory / "prometheus.log")
+    children.append(child)
+    await child.wait_answering(f"http://{listen}/-/ready")
+    return f"http://{listen}"

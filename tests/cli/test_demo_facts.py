@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from fairlead.cli._demo.facts import Facts, Sample, Step, as_json, deviation, problems, table
+from fairlead.cli._demo.witness import Window
+
+GOOD = Sample(205, 1000)  # of 20 %: 0.4 sigma
+BAD = Sample(241, 1000)  # of 20 %: 3.2 sigma
+
+
+def step(first: Sample | None = GOOD, second: Sample | None = None, *, wanted: int = 20) -> Step:
+    return Step(act=1, wanted=wanted, first=first, second=second)
+
+
+HOLDS = Facts(
+    steps=(step(), step(Sample(1000, 1000), wanted=100), step(Sample(0, 1200), wanted=0)),
+    requests=9000,
+    failed_bad=84,
+    is_promoted=True,
+    is_aborted=True,
+    zero_in_api=0.01,
+    zero_on_wire=0.13,
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sample", "off"),
+    [
+        pytest.param(20, Sample(200, 1000), 0.0, id="exact"),
+        pytest.param(50, Sample(530, 900), 8 / 1.5, id="sigma-of-a-half-is-half-the-root"),
+        pytest.param(50, Sample(450, 1000), math.sqrt(10), id="below-counts-as-above"),
+        pytest.param(0, Sample(0, 1000), 0.0, id="nothing-of-nothing"),
+        pytest.param(0, Sample(1, 1000), math.inf, id="one-request-too-many-at-0"),
+        pytest.param(100, Sample(999, 1000), math.inf, id="one-request-too-few-at-100"),
+        pytest.param(20, Sample(0, 0), math.inf, id="no-requests-prove-nothing"),
+    ],
+)
+def test_deviation_is_counted_in_standard_deviations(wanted: int, sample: Sample, off: float) -> None:
+    assert deviation(wanted, sample) == pytest.approx(off)
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        pytest.param(step(), "", id="first-sample-holds"),
+        pytest.param(step(BAD, Sample(410, 2000)), "", id="a-miss-that-the-second-sample-puts-right"),
+        pytest.param(step(GOOD, Sample(900, 2000)), "", id="a-second-sample-that-nobody-needed"),
+        pytest.param(step(None), "act 1, 20 %: this weight was never in force", id="never-in-force"),
+        pytest.param(
+            step(Sample(199, 999)),
+            "act 1, 20 %: only 999 requests were counted, expected at least 1000",
+            id="too-few-requests",
+        ),
+        pytest.param(
+            step(BAD),
+            "act 1, 20 %: 241 of 1000 requests came to the canary (24.1 %), 3.2 sigma away, "
+            "and no second sample ruled chance out",
+            id="a-miss-without-a-second-sample",
+        ),
+        pytest.param(
+            step(BAD, Sample(300, 1500)),
+            "act 1, 20 %: only 1500 requests were counted, expected at least 2000",
+            id="a-second-sample-that-is-too-small",
+        ),
+        pytest.param(
+            step(BAD, Sample(480, 2000)),
+            "act 1, 20 %: 480 of 2000 requests came to the canary (24.0 %), 4.5 sigma away",
+            id="a-miss-that-the-second-sample-confirms",
+        ),
+        pytest.param(
+            step(Sample(999, 1000), Sample(2000, 2000), wanted=100),
+            "",
+            id="a-second-sample-decides-at-100-too",
+        ),
+        pytest.param(
+            step(Sample(1, 1000), Sample(1, 2000), wanted=0),
+            "act 1, 0 %: 1 of 2000 requests came to the canary (0.1 %), where none may differ",
+            id="requests-that-should-not-be",
+        ),
+    ],
+)
+def test_a_miss_is_decided_by_a_second_larger_sample(found: Step, problem: str) -> None:
+    assert found.problem() == problem
+
+
+def test_everything_holds() -> None:
+    assert problems(HOLDS) == []
+    assert as_json(HOLDS)["holds"] is True
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem"),
+    [
+        pytest.param(replace(HOLDS, broken="Envoy ended"), "Envoy ended", id="broken"),
+        pytest.param(
+            replace(HOLDS, is_promoted=False), "act 1: the good version did not become stable", id="not-promoted"
+        ),
+        pytest.param(replace(HOLDS, is_aborted=False), "act 2: the bad version was not stopped", id="not-stopped"),
+        pytest.param(replace(HOLDS, steps=(step(None),)), "act 1, 20 %: this weight was never in force", id="step"),
+        pytest.param(replace(HOLDS, requests=0), "no request was sent", id="no-load"),
+        pytest.param(
+            replace(HOLDS, lost=2, losses=("1.0 s: reset", "2.0 s: refused")),
+            "2 requests got no answer (1.0 s: reset; 2.0 s: refused)",
+            id="lost",
+        ),
+        pytest.param(
+            replace(HOLDS, failed_other=1),
+            "1 requests failed though the bad version had no part in them",
+            id="failed",
+        ),
+        pytest.param(
+            replace(HOLDS, zero_in_api=None), "act 2: the weight did not become 0 in the API", id="never-zero-in-api"
+        ),
+        pytest.param(
+            replace(HOLDS, zero_on_wire=None), "act 2: the weight did not become 0 on the wire", id="never-zero"
+        ),
+        pytest.param(
+            replace(HOLDS, zero_on_wire=5.2),
+            "act 2: the weight became 0 on the wire 5.2 s after the failing measurement",
+            id="late-zero",
+        ),
+    ],
+)
+def test_each_thing_that_does_not_hold_is_named(facts: Facts, problem: str) -> None:
+    assert problems(facts) == [problem]
+    assert as_json(facts)["problems"] == [problem]
+    assert as_json(facts)["holds"] is False
+
+
+def test_the_table_says_for_each_fact_whether_it_holds() -> None:
+    facts = replace(HOLDS, steps=(step(), step(BAD, Sample(410, 2000)), step(None, wanted=50)), lost=3)
+    lines = table(facts)
+    assert [line.split()[-1] for line in lines[1:]] == [
+        *("yes", "sample", "no"),  # the steps
+        *("no", "yes", "yes", "yes", "yes", "yes"),
+    ]
+    assert lines[2].split("  ")[-1] == "yes, 2nd sample"
+    assert "20.5 %" in lines[2]
+    assert max(map(len, lines)) <= 118
+
+
+def counts(canary: int, stable: int) -> dict[str, int]:
+    return {"2": canary, "1": stable}
+
+
+def test_a_window_takes_its_sample_at_the_first_look_that_finds_enough() -> None:
+    window = Window(act=1, wanted=20, version="2", began=counts(500, 700))
+    assert not window.look(counts(600, 1199))
+    assert window.first is None
+    assert not window.look(counts(704, 1504))
+    assert not window.look(counts(1500, 1600))  # what comes later does not change it
+    assert window.step() == Step(act=1, wanted=20, first=Sample(204, 1008))
+
+
+def test_a_window_asks_for_a_second_sample_once_and_begins_it_anew() -> None:
+    window = Window(act=1, wanted=20, version="2", began=counts(0, 0))
+    assert window.look(counts(260, 740))
+    assert not window.look(counts(300, 1000))
+    assert window.second is None
+    assert not window.look(counts(660, 2345))
+    assert window.step() == Step(act=1, wanted=20, first=Sample(260, 1000), second=Sample(400, 2005))
+    assert window.step().problem() == ""
+
+
+def test_a_window_that_is_closed_early_tells_how_little_it_has_seen() -> None:
+    window = Window(act=2, wanted=20, version="2", began=counts(0, 0))
+    window.close(counts(100, 400))
+    assert window.step().problem() == "act 2, 20 %: only 500 requests were counted, expected at least 1000"
+    assert not window.is_open
+
+
+def test_true_shares_practically_never_fail() -> None:
+    # 3 sigma twice: 1 in 137,000. That is what keeps the demo from failing by chance.
+    rng = random.Random(7)
+    failed = missed = 0
+    for _ in range(2000):
+        first = sum(rng.random() < 0.2 for _ in range(1000))
+        found = step(Sample(first, 1000))
+        if found.needs_second:
+            missed += 1
+            found = replace(found, second=Sample(sum(rng.random() < 0.2 for _ in range(2000)), 2000))
+        failed += bool(found.problem())
+    assert missed > 0  # so a single sample would be flaky
+    assert failed == 0
