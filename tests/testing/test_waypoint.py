@@ -275,7 +275,8 @@ def test_status_of_other_controllers_stays() -> None:
         world.cluster.apply([route()])
         await world.clock.sleep(1)
         live = world.get(HTTP_ROUTES, WEB)["status"]["parents"]
-        foreign = {"parentRef": {"name": "edge"}, "controllerName": "traefik.io/gateway-controller", "conditions": []}
+        edge = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"}
+        foreign = {"parentRef": edge, "controllerName": "traefik.io/gateway-controller", "conditions": []}
         patch = MergePatch({"status": {"parents": [*live, foreign]}})
         await world.cluster.patch(HTTP_ROUTES, WEB, patch, subresource="status")
         world.cluster.apply([route(80, 20)])
