@@ -1,7 +1,8 @@
 """AnalysisRuns of a Rollout: which are wanted, what their verdicts mean, which have to end or may be forgotten.
 
 A run is *current* when its name stands in the status; every other run of the Rollout is cancelled. A run that exists
-under the name that would be given next (a crash came between its creation and the status) is taken over.
+under the name that would be given next (a crash came between its creation and the status) is taken over, also while
+a new one might not be started: after a restart it takes a while until a weight counts as in force again.
 
 We differ from argo-rollouts in one point on purpose: a run is started only when the weight of its step is in force,
 so that it never measures the step before.
@@ -141,16 +142,19 @@ def arrange(situation: Situation, status: RolloutStatus, rule: Rule, *, holds: b
         background = situation.canary.analysis
         if background is None or not background.templates:
             status = replace(status, background_run=None)
-        elif status.background_run is None and may_start and not inconclusive and _may_begin(situation, status, rule):
-            ref, created = _start(situation, background, RunType.BACKGROUND, None)
+        elif (
+            status.background_run is None and not (inconclusive or status.abort) and _may_begin(situation, status, rule)
+        ):
+            ref, created = _start(situation, background, RunType.BACKGROUND, None, may_create=may_start)
             status = replace(status, background_run=ref)
             actions += created
         step = step_of(situation, status)
         action = step.action if step is not None else None
         if not isinstance(action, AnalysisStep):
             status = replace(status, step_run=None)
-        elif status.step_run is None and may_start and not status.pauses and action.analysis.templates:
-            ref, created = _start(situation, action.analysis, RunType.STEP, status.step_index)
+        elif status.step_run is None and not status.abort and action.analysis.templates:
+            may_create = may_start and not status.pauses
+            ref, created = _start(situation, action.analysis, RunType.STEP, status.step_index, may_create=may_create)
             status = replace(status, step_run=ref)
             actions += created
     current = {ref.name for ref in (status.step_run, status.background_run) if ref is not None}
@@ -191,8 +195,9 @@ def _run_name(situation: Situation, step_index: int | None) -> str:
 
 
 def _start(
-    situation: Situation, stanza: RolloutAnalysis, type_: RunType, step_index: int | None
+    situation: Situation, stanza: RolloutAnalysis, type_: RunType, step_index: int | None, *, may_create: bool
 ) -> tuple[RunRef | None, tuple[CreateRun, ...]]:
+    """Return the run that is current from now on: one that exists already, or else a new one if it may be created."""
     plan = situation.seen.plans.get(step_index)
     if plan is None or plan.error:
         return None, ()  # reported as an invalid spec
@@ -201,6 +206,8 @@ def _start(
     for number in range(_NAMES_TRIED_MAX):
         name = f"{base}.{number}" if number else base
         existing = by_name.get(name)
+        if existing is None and not may_create:
+            return None, ()
         if existing is None:
             body = run_body(situation, stanza, type_, step_index, name, plan.spec)
             return RunRef(name=name), (CreateRun(name=name, body=body),)

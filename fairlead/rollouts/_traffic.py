@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from fairlead.core.decision import Blocker, Event
 from fairlead.core.kinds import ReplicaSet
 from fairlead.core.traffic import Held, TrafficSeen, Weights
@@ -190,7 +192,11 @@ def _service_objection(situation: Situation, name: str, target: ReplicaSet, pods
 
 
 def stored_weights(situation: Situation, status: RolloutStatus, roles: Roles) -> StoredWeights | None:
-    """Return the route's weights as the status shows them: what was seen, never what is hoped for."""
+    """Return the route's weights as the status shows them: what was seen, never what is hoped for.
+
+    How long an accepted route has been so is not remembered over a restart: meanwhile the last word on the same weights
+    stands, or every Rollout would be written twice whenever a controller starts.
+    """
     seen = situation.seen.traffic
     if not situation.is_routed or seen is None or seen.weights is None:
         return None
@@ -202,7 +208,7 @@ def stored_weights(situation: Situation, status: RolloutStatus, roles: Roles) ->
     canary = situation.canary
     stable_hash = status.stable_hash
     fallback = status.pod_hash if seen.weights.canary else stable_hash
-    return StoredWeights(
+    found = StoredWeights(
         canary=Destination(
             weight=seen.weights.canary,
             service=canary.canary_service,
@@ -215,6 +221,10 @@ def stored_weights(situation: Situation, status: RolloutStatus, roles: Roles) ->
         ),
         verified=verified,
     )
+    stored = status.weights
+    if stored is not None and seen.held is Held.ACCEPTED and replace(stored, verified=verified) == found:
+        return stored
+    return found
 
 
 def _selected(situation: Situation, name: str) -> str:

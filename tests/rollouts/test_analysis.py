@@ -118,6 +118,13 @@ def test_a_run_that_was_made_before_a_crash_is_taken_over() -> None:
     assert found.status.step_run.name == f"{NAME}-1"
 
 
+def test_it_is_taken_over_also_before_the_weight_counts_as_in_force_again() -> None:
+    run = analysis_run(f"{NAME}-1", "Running", step=1, run_spec=PLAN.spec)
+    found = arranged(case(runs=[run]), holds=False)
+    assert found.actions == ()
+    assert found.status.step_run == RunRef(name=f"{NAME}-1", phase="Running")
+
+
 @pytest.mark.parametrize(
     "existing",
     [

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from fairlead.core.traffic import Held, Weights
 from fairlead.rollouts._traffic import stored_weights
@@ -237,6 +238,22 @@ def test_verified(held: Held, verified: bool | None) -> None:
     assert found.verified is verified
     assert (found.canary.weight, found.canary.service) == (20, "cart-canary")
     assert (found.stable.weight, found.stable.service) == (80, "cart-stable")
+
+
+@pytest.mark.parametrize("verified", [True, None])
+@pytest.mark.parametrize(
+    ("weight", "held", "stands"),
+    [(20, Held.ACCEPTED, True), (40, Held.ACCEPTED, False), (20, Held.STORED, False), (20, Held.REFUSED, False)],
+)
+def test_the_last_word_stands_while_an_accepted_route_settles_anew(
+    weight: int, held: Held, stands: bool, verified: bool | None
+) -> None:
+    before = routed(*STEPS, canary=canary(1), seen={"traffic": traffic(20, Held.APPLIED if verified else Held.SETTLED)})
+    stored = stored_weights(before.situation, before.status, before.roles)
+    case = routed(*STEPS, canary=canary(1), seen={"traffic": traffic(weight, held)})
+    found = stored_weights(case.situation, structs.replace(case.status, weights=stored), case.roles)
+    assert found is not None
+    assert found.verified is (verified if stands else False)
 
 
 def test_hashes_of_weights_are_those_that_services_select() -> None:
