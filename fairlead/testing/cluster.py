@@ -42,20 +42,24 @@ class SimulatedCluster:
     Its lies, all of which a real API server does not tell:
 
     - *Admission*: nobody is refused for who they are; no webhooks, quotas, limit ranges or admission policies act
-      (they are carried). No ServiceAccount `default` appears, no token is mounted.
+      (they are carried). New nodes get no taint, pods no token.
+    - *What a real cluster is born with* is missing: the Service `kubernetes`, ServiceAccounts `default`, ConfigMaps
+      `kube-root-ca.crt`.
     - *Built-in kinds have no full schema*: unknown fields are kept, wrong types are noticed only where a rule names
-      the field, `fieldValidation=Strict` refuses unknown fields of custom kinds only. Pod fields that change the
-      quality of service, ephemeral containers and resizing are carried.
+      the field, `fieldValidation=Strict` refuses unknown fields of custom kinds only. Ephemeral containers and
+      resizing are carried. Messages show the object's own JSON where Go shows its internal structs.
     - *CEL*: of `x-kubernetes-validations` only `self == oldSelf` is understood; other rules pass. Of `format` only
       `date-time` is checked.
     - *Versions*: custom kinds convert by changing apiVersion alone; Events of `v1` and of `events.k8s.io/v1` are two
       separate stores.
     - *Ownership* (managedFields) is computed without the full schema of built-in kinds: a map inside them is always
-      granular, `.` entries show only for items of keyed lists; scale writes count as updates, also when applied.
+      granular, `.` entries show only for items of keyed lists; scale writes count as updates, also when applied. A
+      value of the wrong type is refused as invalid (422), where applying it is an internal error (500) on the real one.
     - *Services*: cluster addresses are handed out in order and never taken back; node ports are not handed out.
       EndpointSlices may hold loopback addresses, so that real pods of a demo can be reached.
     - *Scheduling*: `spec.nodeName` of a waiting pod may be set by an ordinary write, since the port has no binding.
     - *Disruption budgets* are counted at eviction time; their status is not kept.
+    - *HTTP*: no protobuf is written, and of the kinds that arrive in it only common ones are read; CBOR never.
     - *Watches* deliver at once and in order, and a list or watch is never stale: `faults.py` adds the rest.
     """
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from fairlead.core import regex
 from fairlead.core.errors import Cause
 from fairlead.testing import failures, shapes
 from fairlead.testing.resources import Column, Resource, ScalePaths, Served
@@ -74,6 +75,29 @@ def check(definition: Mapping[str, Any]) -> list[Cause]:
         if not isinstance((version.get("schema") or {}).get("openAPIV3Schema"), Mapping):
             path = f"spec.versions[{index}].schema.openAPIV3Schema"
             causes.append(failures.required(path, "schemas are required"))
+        else:
+            causes.extend(_bad_patterns(version["schema"]["openAPIV3Schema"], f"spec.versions[{index}].schema"))
+    return causes
+
+
+def _bad_patterns(schema: Any, path: str) -> list[Cause]:
+    """Return the regular expressions of a schema that are none."""
+    causes: list[Cause] = []
+    if isinstance(schema, Mapping):
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str):
+            try:
+                regex.compile(pattern)
+            except regex.RegexError as error:
+                causes.append(
+                    failures.bad_value(f"{path}.pattern", pattern, f"must be a valid regular expression: {error}")
+                )
+        for name, member in schema.items():
+            if name not in ("default", "enum", "example"):
+                causes.extend(_bad_patterns(member, f"{path}.{name}"))
+    elif isinstance(schema, list):
+        for index, member in enumerate(schema):
+            causes.extend(_bad_patterns(member, f"{path}[{index}]"))
     return causes
 
 

@@ -4,7 +4,7 @@ They stand in until somebody installs the real bundle, which then takes their pl
 kept as they are.
 
 Source: `sigs.k8s.io/gateway-api` v1: field names, defaults and bounds of HTTPRoute, GRPCRoute, Gateway,
-GatewayClass and ReferenceGrant.
+GatewayClass and ReferenceGrant. The other kinds of the standard channel are carried without any schema.
 """
 
 from __future__ import annotations
@@ -287,6 +287,15 @@ def _reference_grant() -> dict[str, Any]:
     return _object({"spec": _object(ends, required=("from", "to"))})
 
 
+_CARRIED = (
+    ("BackendTLSPolicy", "backendtlspolicies"),
+    ("ListenerSet", "listenersets"),
+    ("TCPRoute", "tcproutes"),
+    ("TLSRoute", "tlsroutes"),
+    ("UDPRoute", "udproutes"),
+)
+
+
 def _definition(
     kind: str,
     plural: str,
@@ -341,7 +350,7 @@ def _definition(
 
 
 def definitions() -> tuple[dict[str, Any], ...]:
-    """Return the CustomResourceDefinitions of HTTPRoute, GRPCRoute, Gateway, GatewayClass and ReferenceGrant."""
+    """Return the CustomResourceDefinitions; the first version of each is the one that objects are kept in."""
     hostnames = (("Hostnames", "string", ".spec.hostnames"),)
     gateway_columns = (
         ("Class", "string", ".spec.gatewayClassName"),
@@ -366,6 +375,13 @@ def definitions() -> tuple[dict[str, Any], ...]:
             short=("gc",),
         ),
         _definition(
-            "ReferenceGrant", "referencegrants", _reference_grant(), ("v1beta1",), status=False, short=("refgrant",)
+            "ReferenceGrant",
+            "referencegrants",
+            _reference_grant(),
+            ("v1beta1", "v1"),
+            status=False,
+            short=("refgrant",),
         ),
+        # Carried as they are: controllers watch them and would wait for ever for kinds that are not served.
+        *(_definition(kind, plural, _object({}), ("v1",)) for kind, plural in _CARRIED),
     )

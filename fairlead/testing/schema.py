@@ -8,11 +8,10 @@ Source: `k8s.io/apiextensions-apiserver: pkg/apiserver/schema`, `k8s.io/kube-ope
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
+from fairlead.core import regex
 from fairlead.core.errors import Cause
 from fairlead.core.objects import parse_rfc3339
 from fairlead.testing import failures
@@ -189,12 +188,6 @@ def _identity(item: Any, list_type: Any, keys: Sequence[str]) -> Any:
     return _MISSING
 
 
-@lru_cache(maxsize=1024)
-def _pattern(text: str) -> re.Pattern[str]:
-    # Go's RE2 syntax, near enough for the patterns of CRDs: \z ends the text, $ does too without (?m).
-    return re.compile(text.replace(r"\z", r"\Z"), re.ASCII)
-
-
 def _validate_string(value: str, schema: Schema, path: str) -> list[Cause]:
     causes: list[Cause] = []
     if "maxLength" in schema and len(value) > schema["maxLength"]:
@@ -202,7 +195,7 @@ def _validate_string(value: str, schema: Schema, path: str) -> list[Cause]:
     if len(value) < schema.get("minLength", 0):
         detail = f"{path} in body should be at least {schema['minLength']} chars long"
         causes.append(failures.bad_value(path, value, detail))
-    if (pattern := schema.get("pattern")) and not _pattern(pattern).search(value):
+    if (pattern := schema.get("pattern")) and not regex.compile(pattern).test(value):
         causes.append(failures.bad_value(path, value, f"{path} in body should match '{pattern}'"))
     if schema.get("format") == "date-time" and parse_rfc3339(value) is None:
         detail = f"{path} in body must be of type date-time: {failures.shown(value)}"

@@ -43,6 +43,19 @@ def definition(**spec: Any) -> dict[str, Any]:
         pytest.param({"names": {"plural": "things"}}, "spec.names.kind", id="kind"),
         pytest.param({"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {}}}]}, "spec.versions", id="storage"),
         pytest.param(
+            {
+                "versions": [
+                    {
+                        "name": "v1",
+                        "storage": True,
+                        "schema": {"openAPIV3Schema": {"properties": {"pattern": {"pattern": "(?=look-ahead)"}}}},
+                    }
+                ]
+            },
+            "spec.versions[0].schema.properties.pattern.pattern",
+            id="pattern",
+        ),
+        pytest.param(
             {"versions": [{"name": "v1", "storage": True}]}, "spec.versions[0].schema.openAPIV3Schema", id="schema"
         ),
     ],
