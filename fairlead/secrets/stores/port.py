@@ -328,10 +328,10 @@ class StoreProvider(Protocol):
         ...
 
     async def open(self, spec: StoreSpec, context: StoreContext) -> Store:
-        """Return a store; credentials are read, nobody is logged in yet.
+        """Return a store; nobody is logged in yet, so what it names need not be right.
 
         Raises:
             SpecError: the block cannot work.
-            ProviderError: a credential that it names could not be read, or is none.
+            ProviderError: what it names (a token, a bundle of certificates) could not be read, or is none.
         """
         ...
