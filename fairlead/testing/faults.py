@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from fairlead.core.cluster import ANY, Cluster, Page, Patch, Preconditions, Propagation, WatchEvent
-from fairlead.core.errors import Conflict, Expired, TooManyRequests, Unavailable
+from fairlead.core.errors import ClusterError, Conflict, Expired, TooManyRequests, Unavailable
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.testing.cluster import SimulatedCluster
 
@@ -328,7 +328,12 @@ class KillingCluster:
         strikes = counts and self._matching == self._point.at
         if strikes and self._point.when is When.BEFORE:
             raise self._die()
-        answer = await call()
+        try:
+            answer = await call()
+        except ClusterError:
+            if strikes:  # a refusal is an answer too, and nobody hears it
+                raise self._die() from None
+            raise
         if strikes:
             raise self._die()
         self._check_alive()  # another task of the same process may have died meanwhile

@@ -228,6 +228,16 @@ def test_a_run_without_a_death_counts_its_writes() -> None:
     story(tell)
 
 
+def test_death_also_comes_after_a_write_that_was_refused() -> None:
+    async def tell(inner: SimulatedCluster) -> None:
+        await inner.create(CONFIG_MAPS, BODY, namespace="default")
+        cluster = KillingCluster(inner, at=1, when=When.AFTER)
+        with pytest.raises(Killed):
+            await cluster.create(CONFIG_MAPS, BODY, namespace="default")
+
+    story(tell)
+
+
 def test_no_error_policy_survives_its_own_death() -> None:
     assert not issubclass(Killed, Exception)
 
