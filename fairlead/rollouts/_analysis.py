@@ -24,13 +24,13 @@ from msgspec.structs import replace
 from fairlead.core.decision import Event, EventType
 from fairlead.core.kinds import AnalysisRun
 from fairlead.core.objects import compact, controller_reference
-from fairlead.rollouts._canary import step_of
+from fairlead.rollouts._canary import analysis_of, step_of
 from fairlead.rollouts._modes import Mode, Rule
 from fairlead.rollouts._revisions import REVISION, next_revision, pod_hash_of
 from fairlead.rollouts._situation import Situation
 from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts.actions import CancelRun, CreateRun, DeleteRun, Target
-from fairlead.rollouts.spec import AnalysisStep, RolloutAnalysis
+from fairlead.rollouts.spec import RolloutAnalysis
 from fairlead.rollouts.status import PauseReason, RolloutStatus, RunRef
 
 INSTANCE_ID = "argo-rollouts.argoproj.io/controller-instance-id"
@@ -149,12 +149,12 @@ def arrange(situation: Situation, status: RolloutStatus, rule: Rule, *, holds: b
             status = replace(status, background_run=ref)
             actions += created
         step = step_of(situation, status)
-        action = step.action if step is not None else None
-        if not isinstance(action, AnalysisStep):
+        stanza = analysis_of(step)
+        if stanza is None:
             status = replace(status, step_run=None)
-        elif status.step_run is None and not status.abort and action.analysis.templates:
+        elif status.step_run is None and not status.abort and stanza.templates:
             may_create = may_start and not status.pauses
-            ref, created = _start(situation, action.analysis, RunType.STEP, status.step_index, may_create=may_create)
+            ref, created = _start(situation, stanza, RunType.STEP, status.step_index, may_create=may_create)
             status = replace(status, step_run=ref)
             actions += created
     current = {ref.name for ref in (status.step_run, status.background_run) if ref is not None}

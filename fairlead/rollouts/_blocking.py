@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from fairlead.core.conditions import find
 from fairlead.core.decision import Blocker
 from fairlead.rollouts import _restart
-from fairlead.rollouts._canary import at_desired, has_enough, step_of
+from fairlead.rollouts._canary import analysis_of, at_desired, has_enough, step_of
 from fairlead.rollouts._modes import Mode, Rule
 from fairlead.rollouts._replicas import Counts
 from fairlead.rollouts._scaling import Sizes
@@ -19,7 +19,7 @@ from fairlead.rollouts._services import Switches
 from fairlead.rollouts._situation import Roles, Situation
 from fairlead.rollouts._traffic import Traffic
 from fairlead.rollouts._waiting import Waiting
-from fairlead.rollouts.spec import AnalysisStep, Pause
+from fairlead.rollouts.spec import Pause
 from fairlead.rollouts.status import PauseReason, Phase, RolloutStatus
 
 
@@ -83,16 +83,15 @@ def _step_blocker(situation: Situation, status: RolloutStatus, rule: Rule, traff
         return None
     following = _next(situation, status)
     if pause := status.pause(PauseReason.CANARY_STEP):
-        duration: timedelta | None = None
-        if isinstance(step.action, Pause):
-            duration = step.action.duration
+        action = step.action
+        duration: timedelta | None = action.duration if isinstance(action, Pause) else None
         if duration is None:
             what = "somebody promotes the rollout"
             return Blocker(reason=Waiting.PAUSE, what=what, since=pause.started_at, next=following)
         ends_at = pause.started_at + duration
         what = f"the pause of {duration.total_seconds():g} s is over"
         return Blocker(reason=Waiting.PAUSE, what=what, since=pause.started_at, next=following, at=ends_at)
-    if isinstance(step.action, AnalysisStep) and status.step_run is not None:
+    if analysis_of(step) is not None and status.step_run is not None:
         run = next((found for found in situation.seen.runs if found.metadata.name == status.step_run.name), None)
         what = f"AnalysisRun {status.step_run.name} is successful (now: {status.step_run.phase or 'Pending'})"
         since = run.metadata.creation_timestamp if run is not None else situation.now

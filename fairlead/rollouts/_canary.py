@@ -22,6 +22,7 @@ from fairlead.rollouts.spec import (
     CanaryStep,
     Pause,
     ReplicaProgressThreshold,
+    RolloutAnalysis,
     SetCanaryScale,
     SetWeight,
 )
@@ -126,6 +127,18 @@ def step_of(situation: Situation, status: RolloutStatus) -> CanaryStep | None:
     """Return the current step; None past the last one, or when there are none."""
     index = status.step_index
     return situation.steps[index] if index is not None and 0 <= index < len(situation.steps) else None
+
+
+def is_pause(step: CanaryStep | None) -> bool:
+    """Return whether a step is a pause; cheaper than to look at its action."""
+    return step is not None and step.pause is not None
+
+
+def analysis_of(step: CanaryStep | None) -> RolloutAnalysis | None:
+    """Return the stanza of a step that is an analysis; None for every other step."""
+    if step is None or step.pause is not None or step.set_canary_scale is not None:
+        return None
+    return step.analysis if step.set_weight is None and step.experiment is None else None
 
 
 def progress(situation: Situation, status: RolloutStatus, step: CanaryStep, *, is_ready: bool, holds: bool) -> Progress:

@@ -24,11 +24,10 @@ from msgspec.structs import replace
 from fairlead.core.conditions import find
 from fairlead.core.decision import Event
 from fairlead.rollouts import _analysis
-from fairlead.rollouts._canary import step_of
+from fairlead.rollouts._canary import is_pause, step_of
 from fairlead.rollouts._hash import steps_hash
 from fairlead.rollouts._revisions import is_within_rollback_window, next_revision
 from fairlead.rollouts._situation import Situation
-from fairlead.rollouts.spec import Pause
 from fairlead.rollouts.status import PauseReason, RolloutStatus
 
 
@@ -145,12 +144,12 @@ def aborted(situation: Situation, status: RolloutStatus) -> RolloutStatus:
 def _resume(situation: Situation, status: RolloutStatus) -> RolloutStatus:
     """Return the status without pauses that no longer apply, and without runs that a person has overruled."""
     step = step_of(situation, status)
-    is_pause = step is not None and isinstance(step.action, Pause)
+    is_at_pause = is_pause(step)
     if status.controller_pause and not status.pauses:
         # At a pause step the flag is left for the step itself, which is complete by it.
         seen = _analysis.look(situation, status)
-        return replace(_analysis.resume(situation, seen), controller_pause=is_pause)
-    if not is_pause and status.pause(PauseReason.CANARY_STEP) is not None:
+        return replace(_analysis.resume(situation, seen), controller_pause=is_at_pause)
+    if not is_at_pause and status.pause(PauseReason.CANARY_STEP) is not None:
         pauses = tuple(pause for pause in status.pauses if pause.reason != PauseReason.CANARY_STEP)
         return replace(status, pauses=pauses, controller_pause=bool(pauses))
     return status

@@ -14,10 +14,9 @@ from datetime import datetime, timedelta
 
 from fairlead.core.conditions import Condition, find
 from fairlead.core.kinds import ReplicaSet
-from fairlead.rollouts._canary import step_of
+from fairlead.rollouts._canary import analysis_of, is_pause, step_of
 from fairlead.rollouts._scaling import deadline_of
 from fairlead.rollouts._situation import Situation
-from fairlead.rollouts.spec import AnalysisStep, Pause
 from fairlead.rollouts.status import HighWater, RolloutStatus
 
 _GRACE = timedelta(seconds=1)  # stored times are whole seconds; also argo-rollouts looks again a second later
@@ -57,7 +56,7 @@ def is_clock_stopped(situation: Situation, status: RolloutStatus, others: Iterab
     if status.abort or status.pauses or situation.spec.paused:
         return True
     step = step_of(situation, status)
-    if step is not None and isinstance(step.action, Pause | AnalysisStep):
+    if is_pause(step) or analysis_of(step) is not None:
         return True
     return any(deadline_of(other) is not None for other in others)
 

@@ -18,7 +18,7 @@ from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch, View
 from fairlead.core.conditions import Condition, put
 from fairlead.core.decision import Decision, Event, EventType, earliest
-from fairlead.core.errors import NotFound, SpecError
+from fairlead.core.errors import ClusterError, NotFound, SpecError
 from fairlead.core.kinds import (
     ANALYSIS_RUNS,
     PODS,
@@ -243,14 +243,18 @@ class RolloutReconciler:
             raise error.cause from error
         except Exception:
             # What was done has happened, whatever became of the rest.
-            self._record(rollout, tuple(event for action in outcome.done for event in events_of(action)))
+            self._record(rollout, _events_of(outcome.done))
             raise
         status = _with_names(decision.status, outcome.renamed)
         has_changed = bool(patch(stored, status))
         held = None
         if has_changed:
             held = self._journal.hold(key, rollout.metadata.uid, read(stored), status, self._clock.now())
-        has_written = held is None and await self._write(rollout, stored, status, outcome)
+        try:
+            has_written = held is None and await self._write(rollout, stored, status, outcome)
+        except ClusterError:
+            self._record(rollout, self._journal.fresh(key, rollout.metadata.uid, _events_of(outcome.done)))
+            raise
         self._record(rollout, self._journal.fresh(key, rollout.metadata.uid, _happened(decision, outcome)))
         if held is None:
             self._journal.forget(key)
@@ -264,6 +268,8 @@ class RolloutReconciler:
 
     async def _find_runs(self, metadata: ObjectMeta, status: RolloutStatus) -> None:
         """See to it that runs named in the status are in the view, if they exist: else they would be made again."""
+        if status.abort:
+            return  # they end in any case, and nothing may come before the weight
         for ref in (status.step_run, status.background_run):
             key = ObjectKey(metadata.namespace, ref.name) if ref is not None else None
             if key is None or self._views.runs.get(key) is not None:
@@ -275,7 +281,11 @@ class RolloutReconciler:
 
     async def _pods(self, metadata: ObjectMeta, spec: RolloutSpec | SpecError, status: RolloutStatus) -> list[Pod]:
         """Return the pods of the namespace's ReplicaSets while a restart is due; they are not watched."""
-        if isinstance(spec, SpecError) or not _restart.is_wanted(spec.restart_at, status, self._clock.now()):
+        if (
+            isinstance(spec, SpecError)
+            or status.abort
+            or not _restart.is_wanted(spec.restart_at, status, self._clock.now())
+        ):
             return []
         found: list[Pod] = []
         token = ""
@@ -348,10 +358,14 @@ class RolloutReconciler:
                 log.warning("rollout_aborted", object=facts["object"], revision=status.pod_hash, reason=event.message)
 
 
+def _events_of(actions: Sequence[Action]) -> tuple[Event, ...]:
+    return tuple(event for action in actions for event in events_of(action))
+
+
 def _happened(decision: Decision[RolloutStatus, Action], outcome: Outcome) -> tuple[Event, ...]:
     """Return the events of a decision without those of actions that turned out to change nothing."""
     idle = [action for action in decision.actions if all(action is not done for done in outcome.done)]
-    dropped = [event for action in idle for event in events_of(action)]
+    dropped = list(_events_of(idle))
     kept: list[Event] = []
     for event in decision.events:
         if event in dropped:
