@@ -2,7 +2,8 @@
 
 A run is *current* when its name stands in the status; every other run of the Rollout is cancelled. A run that exists
 under the name that would be given next (a crash came between its creation and the status) is taken over, also while
-a new one might not be started: after a restart it takes a while until a weight counts as in force again.
+a new one might not be started: after a restart it takes a while until a weight counts as in force again. For the same
+reason a run of a later step is left alone until that step is reached again.
 
 We differ from argo-rollouts in one point on purpose: a run is started only when the weight of its step is in force,
 so that it never measures the step before.
@@ -164,11 +165,35 @@ def arrange(situation: Situation, status: RolloutStatus, rule: Rule, *, holds: b
         CancelRun(Target.of(run.metadata))
         for run in situation.seen.runs
         if run.metadata.name not in current | gone
+        and not (rule.analysis and _is_ahead(situation, status, run))
         and not run.is_completed
         and not run.metadata.is_deleting
         and not _is_terminating(run)
     ]
     return Runs(status=status, actions=(*cancelled, *actions, *deleted))
+
+
+def _is_ahead(situation: Situation, status: RolloutStatus, run: AnalysisRun) -> bool:
+    """Return whether a run belongs to a later step, which a crash kept the status from saying that it was reached.
+
+    A run that the status has named is none: somebody moved the Rollout back, and it is to end.
+    """
+    stored = situation.stored
+    index = _int(run.metadata.labels.get(STEP_INDEX, ""))
+    if index is None or status.step_index is None or not status.step_index < index < len(situation.steps):
+        return False
+    if stored.step_hash != status.step_hash or (stored.step_run and stored.step_run.name == run.metadata.name):
+        return False
+    plan, name = situation.seen.plans.get(index), _run_name(situation, index)
+    return (
+        (run.metadata.name == name or run.metadata.name.startswith(f"{name}."))
+        and plan is not None
+        and is_reusable(run, situation.seen.metadata.uid, plan.spec)
+    )
+
+
+def _int(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def _may_begin(situation: Situation, status: RolloutStatus, rule: Rule) -> bool:

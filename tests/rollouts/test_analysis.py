@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -123,6 +124,29 @@ def test_it_is_taken_over_also_before_the_weight_counts_as_in_force_again() -> N
     found = arranged(case(runs=[run]), holds=False)
     assert found.actions == ()
     assert found.status.step_run == RunRef(name=f"{NAME}-1", phase="Running")
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "run_spec", "is_kept"),
+    [
+        pytest.param({}, {}, PLAN.spec, True, id="made-before-a-crash"),
+        pytest.param(
+            {}, {"step_run": RunRef(name=f"{NAME}-1")}, PLAN.spec, False, id="somebody-moved-the-rollout-back"
+        ),
+        pytest.param({}, {"step_hash": "other"}, PLAN.spec, False, id="of-other-steps"),
+        pytest.param({}, {}, {"metrics": []}, False, id="of-another-spec"),
+        pytest.param({"abort": True, "abortedAt": "2026-01-01T00:00:00Z"}, {}, PLAN.spec, False, id="aborted"),
+    ],
+)
+def test_a_run_of_a_step_that_is_not_reached_again_yet(
+    given: dict[str, Any], stored: dict[str, Any], run_spec: dict[str, Any], is_kept: bool
+) -> None:
+    run = analysis_run(f"{NAME}-1", "Running", step=1, run_spec=run_spec)
+    found = case(step=0, runs=[run], **given)
+    found.situation = dataclasses.replace(found.situation, stored=replace(found.status, **stored))
+    runs = arranged(found, holds=False)
+    assert [type(action) for action in runs.actions] == ([] if is_kept else [CancelRun])
+    assert runs.status.step_run is None
 
 
 @pytest.mark.parametrize(
