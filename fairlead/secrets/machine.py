@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import assert_never
 
 import msgspec
@@ -52,7 +53,19 @@ from fairlead.secrets.spec import (
 )
 from fairlead.secrets.status import ExternalSecretStatus, Reason, with_ready
 
-SecretDecision = Decision[ExternalSecretStatus, Action]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretDecision(Decision[ExternalSecretStatus, Action]):
+    """What to do next, and how the last attempt ended, if this decision ends one.
+
+    Attributes:
+        synced: what was read, when it has been carried through.
+        failure: what went wrong instead.
+    """
+
+    synced: Fetched | None = None
+    failure: Failed | None = None
+
 
 RETRY = Backoff(first=1.0, most=420.0)  # as upstream's queue
 FRESH = timedelta(seconds=2)  # who comes for the first time takes a value that somebody else read just now
@@ -101,15 +114,30 @@ class Limits:
     cluster_stores: bool = True
 
 
-def prepare(metadata: ObjectMeta, raw: bytes | msgspec.Raw, *, align: timedelta | None = None) -> Subject:
-    """Return the object as decisions need it. A spec that cannot be understood or must not be served is an error."""
+def prepare(metadata: ObjectMeta, raw: bytes | msgspec.Raw, *, aligned: bool = False) -> Subject:
+    """Return the object as decisions need it. A spec that cannot be understood or must not be served is an error.
+
+    Args:
+        aligned: let all that use one store at one interval refresh at the same instants, so that they share reads.
+    """
     version = f"{metadata.generation}-{metadata_hash(metadata.annotations, metadata.labels)}"
     try:
         spec = decode_spec(raw)
     except SpecError as error:
         return Subject(metadata=metadata, spec=None, error=str(error), version=version)
     found = "; ".join(str(problem) for problem in _validation.problems(spec))
+    align = _phase(metadata, spec) if aligned and not found else None
     return Subject(metadata=metadata, spec=spec, error=found, version=version, align=align)
+
+
+def _phase(metadata: ObjectMeta, spec: ExternalSecretSpec) -> timedelta | None:
+    """Return the phase of those who share store and interval: another one for each store, so that stores alternate."""
+    if spec.interval <= timedelta(0):
+        return None
+    ref = spec.secret_store_ref
+    home = "" if ref.kind is StoreKind.CLUSTER else metadata.namespace
+    number = int.from_bytes(sha256(f"{home}/{ref.name}".encode()).digest()[:8], "big")
+    return timedelta(microseconds=number % (spec.interval // timedelta(microseconds=1)))
 
 
 def decide(
@@ -120,9 +148,9 @@ def decide(
     if subject.metadata.is_deleting:
         return _delete(subject, status, seen)
     if spec is not None and _is_somebody_elses(spec, seen, limits):
-        return Decision(status=status)
+        return SecretDecision(status=status)
     if FINALIZER not in subject.metadata.finalizers:
-        return Decision(status=status, actions=(AddFinalizer(),))
+        return SecretDecision(status=status, actions=(AddFinalizer(),))
     if spec is None or subject.error:
         return _failed(status, seen, Failed(message="invalid ExternalSecret", detail=subject.error, is_final=True), now)
     manifest = spec.target.manifest
@@ -151,12 +179,12 @@ def decide(
 def _delete(subject: Subject, status: ExternalSecretStatus, seen: Observation) -> SecretDecision:
     """The object is going: take the Secret along only if that was asked for and it is ours, by UID."""
     if FINALIZER not in subject.metadata.finalizers:
-        return Decision(status=status)
+        return SecretDecision(status=status)
     actions: tuple[Action, ...] = (RemoveFinalizer(),)
     wants = subject.spec is not None and subject.spec.target.deletion is DeletionPolicy.DELETE
     if wants and seen.target is not None and controls(subject.metadata, seen.target.metadata):
         actions = (DeleteTarget(), RemoveFinalizer())
-    return Decision(status=status, actions=actions)
+    return SecretDecision(status=status, actions=actions)
 
 
 def _is_somebody_elses(spec: ExternalSecretSpec, seen: Observation, limits: Limits) -> bool:
@@ -170,14 +198,16 @@ def _look(
 ) -> SecretDecision:
     """Nothing has come back: read if it is time, else wait."""
     if seen.in_flight:
-        return Decision(status=status, blocked_on=Blocker(reason="Reading", what="values are being read"))
+        return SecretDecision(status=status, blocked_on=Blocker(reason="Reading", what="values are being read"))
     if seen.attempts and not seen.has_changed:
         if seen.retry_at is None:
             what = f"the last sync failed: {seen.told.error}"
-            return Decision(status=status, blocked_on=Blocker(reason="Failed", what=what, next="a change is tried"))
+            return SecretDecision(
+                status=status, blocked_on=Blocker(reason="Failed", what=what, next="a change is tried")
+            )
         if now < seen.retry_at:
             blocker = Blocker(reason="Retrying", what=f"the last sync failed: {seen.told.error}", at=seen.retry_at)
-            return Decision(status=status, wake_at=seen.retry_at, blocked_on=blocker)
+            return SecretDecision(status=status, wake_at=seen.retry_at, blocked_on=blocker)
     timing = Timing(policy=spec.refresh, interval=spec.interval, windows=spec.sync_windows, align=subject.align)
     refreshed_at = _latest(seen.refreshed_at, status.refresh_time)
     due = _schedule.is_due(timing, status, subject.version, refreshed_at=refreshed_at, now=now)
@@ -196,22 +226,22 @@ def _look(
     for store in seen.stores:
         if store.readiness is Readiness.UNKNOWN:
             what = f'{store.kind} "{store.name}" is being validated for the first time'
-            return Decision(status=status, blocked_on=Blocker(reason="StoreNotValidated", what=what))
+            return SecretDecision(status=status, blocked_on=Blocker(reason="StoreNotValidated", what=what))
         if problem := store_problem(store):
             return _failed(status, seen, Failed(message=GET_FAILED, detail=problem), now)
     urgency = Urgency.REFRESH if cause is Cause.DUE else Urgency.FIRST
-    return Decision(status=status, actions=(Fetch(urgency=urgency, not_before=not_before),))
+    return SecretDecision(status=status, actions=(Fetch(urgency=urgency, not_before=not_before),))
 
 
 def _rest(status: ExternalSecretStatus, seen: Observation, wake_at: datetime | None, now: datetime) -> SecretDecision:
     """The Secret is as it should be: what earlier names left behind can go."""
     if seen.orphans:
-        return Decision(status=status, actions=(DeleteOrphans(keys=seen.orphans),), wake_at=wake_at)
+        return SecretDecision(status=status, actions=(DeleteOrphans(keys=seen.orphans),), wake_at=wake_at)
     if status.ready is not None and status.ready.message == ORPHANS_FAILED:
         mended = with_ready(status.conditions, is_ready=True, reason=Reason.SYNCED, message=_SYNCED, now=now)
         status = msgspec.structs.replace(status, conditions=mended)
     blocker = Blocker(reason="Waiting", what="the next refresh is waited for", at=wake_at)
-    return Decision(status=status, wake_at=wake_at, blocked_on=blocker)
+    return SecretDecision(status=status, wake_at=wake_at, blocked_on=blocker)
 
 
 def store_problem(store: StoreSeen) -> str:
@@ -254,12 +284,12 @@ def _fetched(
         if creation is not CreationPolicy.OWNER:
             detail = f"unable to delete secret not created by operator: creationPolicy is {creation}"
             return _failed(status, seen, Failed(message=DELETE_FAILED, detail=detail, is_final=True), now)
-        return Decision(status=status, actions=(DeleteTarget(fetched=fetched),))
+        return SecretDecision(status=status, actions=(DeleteTarget(fetched=fetched),))
     if not fetched.values and deletion is DeletionPolicy.RETAIN:
         return _synced(subject, status, seen, fetched, Reason.SYNCED, RETAINED, now)
     if creation is CreationPolicy.NONE:
         return _synced(subject, status, seen, fetched, Reason.SYNCED, _SYNCED, now)
-    return Decision(status=status, actions=(WriteTarget(fetched=fetched),))
+    return SecretDecision(status=status, actions=(WriteTarget(fetched=fetched),))
 
 
 def _written(
@@ -302,7 +332,7 @@ def _synced(
         synced_resource_version=subject.version,
         conditions=with_ready(status.conditions, is_ready=True, reason=reason, message=message, now=now),
     )
-    return Decision(status=synced, events=(*missing, *events), wake_at=now)
+    return SecretDecision(status=synced, events=(*missing, *events), wake_at=now, synced=fetched)
 
 
 def _failed(status: ExternalSecretStatus, seen: Observation, failure: Failed, now: datetime) -> SecretDecision:
@@ -316,11 +346,12 @@ def _failed(status: ExternalSecretStatus, seen: Observation, failure: Failed, no
         delay = max(RETRY.delay(seen.attempts, jitter=seen.jitter), failure.retry_after or 0.0)
         wake_at = now + timedelta(seconds=delay)
     blocker = Blocker(reason="Failed", what=f"{failure.message}: {failure.detail}", at=wake_at)
-    return Decision(
+    return SecretDecision(
         status=msgspec.structs.replace(status, conditions=conditions),
         events=events,
         wake_at=wake_at,
         blocked_on=blocker,
+        failure=failure,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from fairlead.core.decoding import PRESERVED, Decoder, Int32, Wire, doc
-from fairlead.core.durations import parse_go_duration
+from fairlead.core.durations import parse_go_duration, parse_go_seconds
 from fairlead.core.errors import SpecError
 
 _NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -27,6 +27,7 @@ Namespace = Annotated[str, msgspec.Meta(pattern=_NAMESPACE, min_length=1, max_le
 DataKey = Annotated[str, msgspec.Meta(pattern=_KEY, min_length=1, max_length=253)]
 
 REFRESH_INTERVAL = timedelta(hours=1)
+REFRESH_INTERVAL_MIN = timedelta(seconds=1)
 
 
 class RefreshPolicy(StrEnum):
@@ -322,14 +323,17 @@ class ExternalSecretSpec(Wire, frozen=True, kw_only=True):
 
     @property
     def interval(self) -> timedelta:
-        """Time between refreshes; not above zero: never again.
+        """Time between refreshes, at least a second; not above zero: never again.
 
         Raises:
             SpecError: it is no duration.
         """
         if self.refresh_interval is None:
             return REFRESH_INTERVAL
-        return _duration(self.refresh_interval, "spec.refreshInterval")
+        span = _duration(self.refresh_interval, "spec.refreshInterval")
+        if parse_go_seconds(self.refresh_interval) > 0:  # `1ns` is no way to say never, nor to keep us busy
+            return max(span, REFRESH_INTERVAL_MIN)
+        return span
 
 
 # -- stores ------------------------------------------------------------------------------------------------------------
