@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 REQUESTS_MIN = 1000  # of a sample
-SECOND_MIN = 2 * REQUESTS_MIN  # of the sample that decides a miss
+SECOND_WANTED = 2 * REQUESTS_MIN  # of the sample that decides a miss, if the step lasts long enough
 SIGMAS = 3.0
 ZERO_SECONDS_MAX = 5.0  # from the failing measurement until the last request has reached the bad version
 
@@ -76,11 +76,13 @@ class Step:
     def problem(self) -> str:
         """Return what does not hold, empty if all does."""
         name = f"act {self.act}, {self.wanted} %"
-        sample, least = self.decisive, SECOND_MIN if self.needs_second else REQUESTS_MIN
+        sample, least = self.decisive, REQUESTS_MIN
         if sample is None:
             return f"{name}: this weight was never in force"
-        if self.needs_second and self.second is None:
-            return f"{name}: {_off(self.wanted, sample)}, and no second sample ruled chance out"
+        if self.first is not None and self.needs_second:
+            if self.second is None:
+                return f"{name}: {_off(self.wanted, sample)}, and no second sample ruled chance out"
+            least = self.first.total + 1
         if sample.total < least:
             return f"{name}: only {sample.total} requests were counted, expected at least {least}"
         if deviation(self.wanted, sample) > SIGMAS:

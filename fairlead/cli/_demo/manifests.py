@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from fairlead.core.objects import ObjectKey
@@ -39,13 +39,19 @@ class Pace:
 
     rate: int = 150
     burst: int = 1000
-    pause: int = 11
+    pause: int = 12
     last_pause: int = 8
-    initial_delay: int = 8
+    initial_delay: int = 9
     interval: int = 2
 
     def as_json(self) -> Json:
-        return asdict(self)
+        return {
+            "requestsPerSecond": self.rate,
+            "pauseSeconds": self.pause,
+            "lastPauseSeconds": self.last_pause,
+            "initialDelaySeconds": self.initial_delay,
+            "intervalSeconds": self.interval,
+        }
 
 
 NORMAL = Pace()

@@ -85,7 +85,8 @@ async def _keep(found: Stage, screen: Screen) -> None:
         f"All of it keeps running, with {KEEP_RATE} requests a second, until Ctrl-C:",
         f"  export KUBECONFIG={found.kubeconfig}",
         f"  curl -i http://127.0.0.1:{found.port}/",
-        f"  fairlead -h; fairlead get rollout {ROLLOUT.name} -n {ROLLOUT.namespace} --watch",
+        f"  fairlead get rollout {ROLLOUT.name} -n {ROLLOUT.namespace} --watch",
+        f"  fairlead explain rollout/{ROLLOUT.name} -n {ROLLOUT.namespace}",
     )
     try:
         await asyncio.Event().wait()
@@ -284,7 +285,7 @@ class _Story:
             zero_in_api=api,
             zero_on_wire=wire,
             source=self._stage.source,
-            settings={**self._pace.as_json(), "drain": DRAIN_SECONDS},
+            settings={**self._pace.as_json(), "drainSeconds": DRAIN_SECONDS},
             broken=broken,
         )
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fairlead.cli._demo.facts import REQUESTS_MIN, SECOND_MIN, Sample, Step
+import msgspec
+
+from fairlead.cli._demo.facts import REQUESTS_MIN, SECOND_WANTED, Sample, Step
 from fairlead.cli._demo.manifests import CANARY, METRIC, NAMESPACE, ROLLOUT, STABLE, Json
 from fairlead.cli._demo.screen import Screen
 from fairlead.cli._demo.stage import Measurement, Measurements, Stage
@@ -69,7 +71,7 @@ class Window:
                 return True
         elif self.second_began is not None and self.second is None:
             sample = self.sample(counts, self.second_began)
-            if sample.total >= SECOND_MIN:
+            if sample.total >= SECOND_WANTED:
                 self.second = sample
         return False
 
@@ -308,8 +310,14 @@ def _step_text(step: Json) -> str:
 
 
 def _short(value: str) -> str:
-    """Return a measured value for people: `[0.7034…]` as a percentage."""
+    """Return a measured value for people: `[0.7034]` and Envoy's two counters as percentages."""
     try:
-        return f"{100 * float(value.strip('[]')):.1f} %"
-    except ValueError:
+        found = msgspec.json.decode(value)
+    except msgspec.MsgspecError:
         return value
+    match found:
+        case [int() | float() as rate]:
+            return f"{100 * rate:.1f} %"
+        case [{"value": int(good)}, {"value": int(everything)}] if everything:
+            return f"{100 * good / everything:.1f} % of {everything}"
+    return value
