@@ -54,7 +54,10 @@ class WatchEvent(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class MergePatch:
-    """RFC 7386. A `metadata.resourceVersion` or `metadata.uid` in the body is a precondition (Conflict)."""
+    """RFC 7386. A `metadata.resourceVersion` in the body is a precondition (Conflict).
+
+    A `metadata.uid` is one on the main object only: servers ignore it on subresources.
+    """
 
     body: Mapping[str, Any]
 

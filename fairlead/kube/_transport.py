@@ -6,6 +6,7 @@ authorization header. What comes out are bytes, or a branch of `ClusterError`.
 
 from __future__ import annotations
 
+import io
 import socket
 import time
 from collections import OrderedDict
@@ -178,7 +179,7 @@ class Transport:
         answer: aiohttp.ClientResponse = await rest.pool_manager.request(
             method,
             URL(text, encoded=True),
-            data=body,
+            data=body if body is None else io.BytesIO(body),  # a large one is sent in pieces, not in one block
             headers=sent,
             timeout=timeout,
             allow_redirects=False,  # an API server has no reason to, and our credentials must not travel

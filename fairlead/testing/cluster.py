@@ -21,7 +21,7 @@ from fairlead.core.cluster import (
     WatchEvent,
 )
 from fairlead.core.decoding import DECODE_ERRORS, decode_object
-from fairlead.core.errors import Invalid, NotFound
+from fairlead.core.errors import Conflict, Invalid, NotFound
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.testing import custom, failures, gateway
 from fairlead.testing.api import ApiServer
@@ -276,13 +276,19 @@ class SimulatedCluster:
         await self._turn()
         target = self._target(kind, key, subresource)
         options = WriteOptions(manager=self._manager, force=isinstance(patch, ApplyPatch) and patch.force)
-        match patch:
-            case MergePatch(body):
-                stored = self.api.patch(target, PatchType.MERGE, body, options)
-            case JsonPatch(operations):
-                stored = self.api.patch(target, PatchType.JSON, list(operations), options)
-            case ApplyPatch(body):
-                stored = self.api.patch(target, PatchType.APPLY, body, options)
+        try:
+            match patch:
+                case MergePatch(body):
+                    stored = self.api.patch(target, PatchType.MERGE, body, options)
+                case JsonPatch(operations):
+                    stored = self.api.patch(target, PatchType.JSON, list(operations), options)
+                case ApplyPatch(body):
+                    stored = self.api.patch(target, PatchType.APPLY, body, options)
+        except Invalid as error:
+            if not any(cause.field == "metadata.uid" for cause in error.causes):
+                raise
+            # As the client for real clusters does: a server takes another UID for an attempt to change it.
+            raise Conflict(str(error), status=error.status, reason=error.reason, causes=error.causes) from error
         return self._value(kind, stored)
 
     async def delete(

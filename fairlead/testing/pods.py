@@ -216,14 +216,19 @@ class PodServers:
             host = wanted if wanted and attempt == 0 else self._next_address()
             try:
                 for port in server.ports:
-                    server.listeners.append(await loop.create_server(server.handler, host, port))
+                    # Not serving yet, so that nothing waits between having the socket and knowing it: a cancelled
+                    # start would leave it open.
+                    listener = await loop.create_server(server.handler, host, port, start_serving=False)
+                    server.listeners.append(listener)
+                    await listener.start_serving()
+                server.host = host
+                return
             except OSError as error:
                 trouble = error
-                while server.listeners:
-                    server.listeners.pop().close()
-                continue
-            server.host = host
-            return
+            finally:
+                if not server.host:
+                    while server.listeners:
+                        server.listeners.pop().close()
         raise OSError(f"no loopback address has its ports {server.ports} free: {trouble}") from trouble
 
     def _next_address(self) -> str:
