@@ -85,7 +85,11 @@ def external_secret(api_version: str = "external-secrets.io/v1", **spec: Any) ->
 
 async def test_both_versions_are_one_type() -> None:
     cluster = SimulatedCluster(ManualClock(NOW))
-    spec = {"secretStoreRef": {"name": "s", "kind": "ClusterSecretStore"}, "data": [VALUE], "refreshInterval": "1h"}
+    spec: dict[str, Any] = {
+        "secretStoreRef": {"name": "s", "kind": "ClusterSecretStore"},
+        "data": [VALUE],
+        "refreshInterval": "1h",
+    }
     await cluster.create(OLD, external_secret("external-secrets.io/v1beta1", **spec), namespace="default")
     found = await cluster.get(carried("external-secrets.io", "v1", "ExternalSecret", "externalsecrets"), KEY)
     assert found.content["spec"] == spec
@@ -98,7 +102,8 @@ KEY = ObjectKey("default", "db")
 
 async def test_an_object_stays_as_its_user_wrote_it() -> None:
     cluster = SimulatedCluster(ManualClock(NOW))
-    spec = {"data": [VALUE], "syncWindows": {"kind": "deny", "windows": [{"schedule": "@daily", "duration": "1h"}]}}
+    windows = {"kind": "deny", "windows": [{"schedule": "@daily", "duration": "1h"}]}
+    spec: dict[str, Any] = {"data": [VALUE], "syncWindows": windows}
     await cluster.create(EXTERNAL_SECRETS, external_secret(**spec, future={"field": 1}), namespace="default")
     stored = cluster.read(EXTERNAL_SECRETS, KEY)
     assert stored is not None
