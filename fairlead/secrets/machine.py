@@ -209,7 +209,8 @@ def _look(
             blocker = Blocker(reason="Retrying", what=f"the last sync failed: {seen.told.error}", at=seen.retry_at)
             return SecretDecision(status=status, wake_at=seen.retry_at, blocked_on=blocker)
     timing = Timing(policy=spec.refresh, interval=spec.interval, windows=spec.sync_windows, align=subject.align)
-    refreshed_at = _latest(seen.refreshed_at, status.refresh_time)
+    # What this process did counts: the stored time lags behind, or is ahead where a clock was wrong.
+    refreshed_at = seen.refreshed_at or status.refresh_time
     due = _schedule.is_due(timing, status, subject.version, refreshed_at=refreshed_at, now=now)
     cause, not_before = due.cause, now - FRESH
     if cause is Cause.DUE and refreshed_at is not None and refreshed_at <= now:
