@@ -113,7 +113,8 @@ def _basic(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
     if stable is not None and stable is not new:
         changes[stable.metadata.name] = Change(replicas=counts.stable, deadline="")
     everyone = (new, *(() if roles.is_one or stable is None else (stable,)), *roles.others)
-    available = sum(found.status.available_replicas for found in everyone)
+    # As in `_size`: pods that will go as soon as the ReplicaSet controller has looked must not be spent twice.
+    available = sum(min(found.spec.replicas, found.status.available_replicas) for found in everyone)
     kept = _replicas.drain_others(situation.wanted, situation.limits, available, others)
     for other, replicas in zip(roles.others, kept, strict=True):
         changes[other.metadata.name] = Change(replicas=replicas, deadline="" if replicas == 0 else None)

@@ -70,6 +70,8 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
     if situation.wanted == 0:
         return Traffic(is_clear=True, wake_at=seen.wake_at)  # there is nobody to send traffic to
     weight = wanted_weight(situation, status, roles, rule, is_ready=is_ready)
+    if _is_overtaken(situation, roles, seen):
+        weight = 0  # what the canary Service sends there is meant for nobody any more
     wanted = Weights.of_canary(weight, total=situation.weight_max)
     is_clear = seen.weights is None or (seen.weights.canary == 0 and seen.holds)
     if seen.weights == wanted:
@@ -89,6 +91,14 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
     if seen.held in (Held.CONFLICT, Held.REFUSED):
         waiting = _pending(seen, wanted)
     return Traffic(action=action, is_settled=False, is_clear=is_clear, waiting=waiting, wake_at=seen.wake_at)
+
+
+def _is_overtaken(situation: Situation, roles: Roles, seen: TrafficSeen) -> bool:
+    """Return whether the weight of the canary Service goes to another revision than the current one."""
+    service = situation.service(situation.canary.canary_service)
+    selected = service.spec.selector.get(HASH_LABEL, "") if service is not None else ""
+    has_weight = seen.weights is not None and seen.weights.canary > 0
+    return has_weight and selected not in ("", pod_hash_of(roles.new))
 
 
 def wanted_weight(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule, *, is_ready: bool) -> int:

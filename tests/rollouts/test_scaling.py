@@ -233,6 +233,17 @@ def test_others_are_drained_first() -> None:
     assert sizes(found) == {OLD: 4, NEW: 0, f"cart-{pod_hash(3)}": 0}
 
 
+def test_pods_that_will_go_are_not_counted_twice() -> None:
+    """The one that goes first is still reported as available; without it nobody else may go."""
+    found = basic(
+        replica_set(1, replicas=1),
+        replica_set(2, replicas=0),
+        replica_set(3, replicas=1, available=2),
+        replicas=2,
+    )
+    assert sizes(found)[f"cart-{pod_hash(3)}"] == 1
+
+
 def test_an_abort_gives_the_pods_back() -> None:
     found = basic(replica_set(1, replicas=2), replica_set(2, replicas=2), **ABORTED)
     assert sizes(found) == {OLD: 3, NEW: 1}

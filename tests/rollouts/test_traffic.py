@@ -77,7 +77,7 @@ def test_what_is_written(case: Case, weight: int | None) -> None:
         pytest.param({"traffic": traffic(20, Held.CONFLICT, message="x")}, Waiting.CONFLICT, id="conflict"),
         pytest.param({"traffic": traffic(20, Held.REFUSED, message="x")}, Waiting.REFUSED, id="refused"),
         pytest.param(
-            {"traffic": traffic(20), "services": services(stable=1, canary=1)}, Waiting.SERVICE, id="selector-first"
+            {"traffic": traffic(0), "services": services(stable=1, canary=1)}, Waiting.SERVICE, id="selector-first"
         ),
         pytest.param({"traffic": traffic(20), "endpoints": {"cart-canary": {}}}, Waiting.ENDPOINTS, id="no-endpoints"),
         pytest.param(
@@ -99,6 +99,18 @@ def test_what_keeps_it_from_rising(seen: dict[str, Any], reason: Waiting) -> Non
     assert case.traffic.waiting is not None
     assert case.traffic.waiting.reason is reason
     assert case.traffic.waiting.what
+
+
+@pytest.mark.parametrize("weight", [20, 60, 100])
+@pytest.mark.parametrize("step", [0, 2])
+def test_weight_of_an_overtaken_revision_goes_to_zero_first(step: int, weight: int) -> None:
+    """The new revision may have all its pods already: an earlier one that is still in its delay."""
+    fields = {"traffic": traffic(weight), "services": services(stable=1, canary=3)}
+    case = routed(*STEPS, step=step, canary=canary(5), others=(replica_set(3, replicas=3),), seen=fields)
+    assert case.traffic.action is not None
+    assert case.traffic.action.weights == Weights.of_canary(0)
+    assert not case.traffic.is_settled
+    assert not case.traffic.is_clear
 
 
 @pytest.mark.parametrize("held", [Held.CONFLICT, Held.REFUSED, Held.STORED])
