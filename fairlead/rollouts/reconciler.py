@@ -1,7 +1,8 @@
 """Takes one Rollout one decision further: observe, decide, act, and again until nothing is asked for.
 
 Thin on purpose: what should happen is decided in `machine`, what it means to the API is in `_performing`. The only
-memory is the journal of what is decided and not stored yet; losing it costs nothing but a repeated Event.
+memory is the journal of what is decided and not stored yet, and who has been seen; losing it costs nothing but an
+Event.
 """
 
 from __future__ import annotations
@@ -186,6 +187,7 @@ class RolloutReconciler:
         self._recorder = recorder
         self._instance_id = instance_id
         self._journal = journal or Journal()
+        self._known: dict[ObjectKey, str] = {}  # UIDs of the Rollouts that have been looked at
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Observe, decide and act; return when to look again at the latest.
@@ -197,10 +199,12 @@ class RolloutReconciler:
             rollout = self._views.rollouts.get(key)
             if rollout is None:
                 self._journal.forget(key)
+                self._say_gone(key)
                 await self._release(key)
                 return None
             if not is_ours(rollout, self._instance_id):
                 return None
+            self._say_seen(key, rollout)
             wake_at, has_acted = await self._once(key, rollout)
             if not has_acted:
                 return wake_at
@@ -331,6 +335,22 @@ class RolloutReconciler:
             log.info("service_released", object=str(key), service=service.metadata.name)
 
     # --- saying so --------------------------------------------------------------------------------------------------
+
+    def _say_seen(self, key: ObjectKey, rollout: Rollout) -> None:
+        """Record that a new Rollout has been seen. Upstream says so of all, each time that a controller starts."""
+        uid = rollout.metadata.uid
+        if self._known.get(key) == uid:
+            return
+        self._known[key] = uid
+        if not plain(rollout.status):
+            self._record(rollout, (Event("RolloutAddedToInformer", f"Rollout resource added to informer: {key}"),))
+
+    def _say_gone(self, key: ObjectKey) -> None:
+        uid = self._known.pop(key, None)
+        if uid is not None:
+            gone = ObjectMeta(name=key.name, namespace=key.namespace, uid=uid)
+            event = Event("RolloutDeleted", f"Rollout {key.name}/{key.namespace} is deleted.")
+            self._recorder.record(ROLLOUTS, gone, event)
 
     def _record(self, rollout: Rollout, events: Sequence[Event]) -> None:
         for event in events:

@@ -234,6 +234,28 @@ def test_a_basic_canary_from_first_deploy_to_promotion() -> None:
     run(story)
 
 
+def test_events_begin_when_a_rollout_is_seen_and_end_when_it_is_gone() -> None:
+    async def story(shop: Shop) -> None:
+        await shop.apply(spec_content(*PAIRS, replicas=1))
+        await shop.until_done(1)
+        assert shop.events.reasons == [
+            "RolloutAddedToInformer",
+            "RolloutUpdated",
+            "NewReplicaSetCreated",
+            "RolloutNotCompleted",
+            "ScalingReplicaSet",
+            "RolloutCompleted",
+        ]
+        assert shop.events.seen[0].message == "Rollout resource added to informer: default/cart"
+        await shop.sim.cluster.delete(ROLLOUTS, CART)
+        await shop.sim.until(lambda: "RolloutDeleted" in shop.events.reasons, seconds=10)
+        assert shop.events.seen[-1].message == "Rollout cart/default is deleted."
+        await asyncio.sleep(30)
+        assert shop.events.reasons.count("RolloutDeleted") == 1
+
+    run(story)
+
+
 def test_a_routed_canary_moves_weights_and_selectors() -> None:
     async def story(shop: Shop) -> None:
         await with_services(shop)
