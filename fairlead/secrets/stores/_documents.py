@@ -25,7 +25,7 @@ _ESCAPES: Final = {
     "\t": "\\t",
 }
 _TO_ESCAPE: Final = re.compile('["\\\\\x00-\x1f<>&\u2028\u2029\ud800-\udfff]')
-_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+_TO_ESCAPE_PLAIN: Final = re.compile('["\\\\\x00-\x1f\u2028\u2029\ud800-\udfff]')
 
 
 class NotJson(ValueError):
@@ -88,6 +88,15 @@ def parse_object(document: bytes) -> dict[str, Any]:
 def encode(value: Any) -> bytes:
     """Return compact JSON with sorted keys; `<`, `>` and `&` are escaped as Go does it, a `Number` keeps its digits."""
     return "".join(_pieces(value)).encode()
+
+
+def encode_texts(values: Mapping[str, str]) -> bytes:
+    """Return a JSON object of texts, compact and sorted, in which `<`, `>` and `&` stand as they are."""
+    entries = (
+        f'"{_TO_ESCAPE_PLAIN.sub(_escape, key)}":"{_TO_ESCAPE_PLAIN.sub(_escape, values[key])}"'
+        for key in sorted(values)
+    )
+    return f"{{{','.join(entries)}}}".encode()
 
 
 def _pieces(value: Any) -> Sequence[str]:

@@ -22,7 +22,6 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
-from urllib3.util.ssl_match_hostname import CertificateError
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024  # a Secret holds 1 MiB; lists of names are longer
 CHUNK_BYTES: Final = 64 * 1024
@@ -34,6 +33,10 @@ class TooLong(requests.RequestException):
 
 class TooSlow(requests.RequestException):
     """The deadline passed while the answer arrived."""
+
+
+class CutOff(requests.ConnectionError):
+    """The answer ended before its end, or cannot be unpacked."""
 
 
 class Call:
@@ -120,8 +123,10 @@ class _Adapter(HTTPAdapter):
         call = call_under_way.get()
         try:
             _read(response, None if call is None else call.deadline)
-        except (HTTPError, OSError, CertificateError, ValueError) as error:
-            raise requests.ConnectionError(f"the answer was cut off ({type(error).__name__})") from None
+        except (TooLong, TooSlow):
+            raise
+        except (HTTPError, OSError, ValueError) as error:
+            raise CutOff(f"the answer was cut off ({type(error).__name__})") from None
         finally:
             response.close()
         return response

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from fairlead.core import regex
-from fairlead.core.errors import ProviderError
+from fairlead.core.errors import ProviderError, SpecError
+from fairlead.secrets import _gjson
 from fairlead.secrets.stores._documents import NotJson, raw_entries
 from fairlead.secrets.stores.port import FindQuery
 from fairlead.secrets.values import SecretBytes
@@ -16,18 +17,23 @@ _DOT = re.compile(r"(?<!\\)\.")
 NAMES_MAX: Final = 10_000  # of one find: a Secret holds far fewer
 
 
-def lookup(document: bytes, path: str) -> bytes | None:
-    """Return what a gjson path finds in a document as the value of a Secret's key, or None if it does not exist."""
-    from fairlead.secrets import _gjson
+def lookup(document: bytes, path: str, *, provider: str) -> bytes | None:
+    """Return what a gjson path finds in a document as the value of a Secret's key, or None if it does not exist.
 
-    return _gjson.get(document, path)
+    Raises:
+        ProviderError: the path asks for too much.
+    """
+    try:
+        return _gjson.lookup(document, path)
+    except SpecError as error:
+        raise ProviderError(str(error), provider=provider) from None
 
 
-def lookup_dotted(document: bytes, path: str) -> bytes | None:
+def lookup_dotted(document: bytes, path: str, *, provider: str) -> bytes | None:
     """Return what a path finds, first as the name of one key (`a.b`), then as gjson reads it (`b` within `a`)."""
-    if "." in path and (found := lookup(document, _DOT.sub(r"\\.", path))) is not None:
+    if "." in path and (found := lookup(document, _DOT.sub(r"\\.", path), provider=provider)) is not None:
         return found
-    return lookup(document, path)
+    return lookup(document, path, provider=provider)
 
 
 class TextDocument:
@@ -55,7 +61,7 @@ class TextDocument:
         """Return the whole, or what gjson finds."""
         if not property:
             return self._value
-        found = (lookup_dotted if self._dotted else lookup)(self._value.reveal(), property)
+        found = (lookup_dotted if self._dotted else lookup)(self._value.reveal(), property, provider=self._provider)
         if found is None:
             raise self.missing(property)
         return SecretBytes(found)

@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from fairlead.secrets.stores._documents import NotJson, as_floats, encode, parse, parse_object, raw_entries, text_of
+from fairlead.secrets.stores._documents import (
+    NotJson,
+    as_floats,
+    encode,
+    encode_texts,
+    parse,
+    parse_object,
+    raw_entries,
+    text_of,
+)
 
 # Appendix A-M of the reference: one document as most providers extract it, and as Vault's clients do.
 DOCUMENT = b'{"a":1,"b":12345678901234567890,"c":1.5e10,"d":null,"e":{"x": "<y>"},"f":[1, "2"],"g":true,"h":1.50}'
@@ -94,3 +103,7 @@ def test_only_objects_have_entries(document: bytes) -> None:
 
 def test_broken_utf8_becomes_replacement_marks() -> None:
     assert json.loads(encode(parse(b'"a\xff"'))) == "a\ufffd"
+
+
+def test_texts_without_html_escapes() -> None:
+    assert encode_texts({"b": "<&>\\u003c\u2028", "a": '"'}) == b'{"a":"\\"","b":"<&>\\\\u003c\\u2028"}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from fairlead.core.errors import ProviderError, SpecError
@@ -43,8 +44,10 @@ class VaultProvider:
         resolver = Resolver(spec, context)
         auth = vault.auth or specs.Auth()
         certificate, key = await self._certificate(vault, resolver)
+        ca = await resolver.ca(vault.ca_bundle, vault.ca_provider)
         try:
-            tls = tls_context(await resolver.ca(vault.ca_bundle, vault.ca_provider), certificate, key)
+            # In a thread: reading the roots of the system takes a while.
+            tls = await asyncio.to_thread(tls_context, ca, certificate, key)
         except ValueError as error:
             raise ProviderError(str(error), provider=PROVIDER) from None
         way = await way_in(vault.auth, resolver)

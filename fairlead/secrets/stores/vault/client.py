@@ -18,7 +18,7 @@ from hvac.adapters import RawAdapter
 from fairlead.core.errors import ProviderError
 from fairlead.secrets.stores import _http
 from fairlead.secrets.stores._documents import NotJson, parse_object
-from fairlead.secrets.stores._http import Call, TooLong, TooSlow, call_under_way
+from fairlead.secrets.stores._http import Call, CutOff, TooLong, TooSlow, call_under_way
 from fairlead.secrets.stores._threads import WORKERS, Threads
 from fairlead.secrets.stores.port import (
     CallObserver,
@@ -304,7 +304,7 @@ def _seconds(text: str | None) -> float | None:
 
 def _transport_error(error: requests.RequestException) -> ProviderError:
     match error:
-        case TooLong() | TooSlow():
+        case TooLong() | TooSlow() | CutOff():
             return StoreUnavailable(str(error), provider=PROVIDER)
         case requests.exceptions.SSLError():
             return StoreUnavailable("the server's certificate could not be verified", provider=PROVIDER)

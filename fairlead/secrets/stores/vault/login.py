@@ -40,7 +40,8 @@ _TRUSTED_SECONDS: Final = 10.0  # a refusal so soon after the token was found go
 _CLOSING_SECONDS: Final = 10.0
 
 Send = Callable[[RawAdapter], requests.Response]
-SignIn = Callable[[], Awaitable[Send]]  # reads the credentials anew, then sends them
+SignIn = Callable[[], Awaitable[Send]]  # reads the credentials anew, and says how to send them
+ReadAgain = Callable[[], Awaitable[SecretBytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +65,27 @@ class Login:
     lifetime: float = 0.0
 
 
-async def way_in(auth: Auth | None, resolver: Resolver) -> Login | SignIn:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A token that the spec names, and how to read it again: it may be replaced there."""
+
+    token: SecretBytes = field(repr=False)
+    read_again: ReadAgain = field(repr=False)
+
+
+async def way_in(auth: Auth | None, resolver: Resolver) -> Given | SignIn | None:
     """Return the token that the spec names, or how to get one: credentials are read at each login, so rotated ones too.
+
+    None: without authentication.
 
     Raises:
         SpecError: a way that is not built.
         ProviderError: the token could not be read.
     """
     if auth is None:
-        return Login()
-    if auth.token_secret_ref is not None:
-        return Login(token=await resolver.secret(auth.token_secret_ref))
+        return None
+    if (selector := auth.token_secret_ref) is not None:
+        return Given(token=await resolver.secret(selector), read_again=lambda: resolver.secret(selector))
     sign_in = _sign_in(auth, resolver)
     if sign_in is None:
         raise SpecError("expected a way to sign in that is built into fairlead", path="spec.provider.vault.auth")
@@ -187,15 +198,23 @@ class Logins:
 
     Args:
         client: sends the requests.
-        way: a token, or how to get one.
+        way: see `way_in`.
         clock: tells when to renew.
         namespace: where tokens live.
     """
 
-    def __init__(self, client: VaultClient, way: Login | SignIn, clock: Clock, *, namespace: str) -> None:
+    def __init__(self, client: VaultClient, way: Given | SignIn | None, clock: Clock, *, namespace: str) -> None:
         self._client = client
-        self._sign_in = None if isinstance(way, Login) else way
-        self._login = way if isinstance(way, Login) else None
+        self._sign_in: SignIn | None = None
+        self._read_again: ReadAgain | None = None
+        self._login: Login | None = None
+        match way:
+            case None:
+                self._login = Login()
+            case Given():
+                self._login, self._read_again = Login(token=way.token), way.read_again
+            case _:
+                self._sign_in = way
         self._clock = clock
         self._namespace = namespace
         self._task: asyncio.Task[None] | None = None
@@ -230,7 +249,7 @@ class Logins:
         """
         if self._login is not login:
             return True
-        if self._sign_in is None or self._clock.monotonic() - self._good_at < _TRUSTED_SECONDS:
+        if self._login.token == EMPTY or self._clock.monotonic() - self._good_at < _TRUSTED_SECONDS:
             return False
         await self._once(self._examine)
         return self._login is not login
@@ -294,6 +313,12 @@ class Logins:
     async def _examine(self) -> None:
         login = self._login
         if login is None:
+            return
+        if self._read_again is not None:
+            self._good_at = self._clock.monotonic()
+            token = await self._read_again()
+            if token != login.token:
+                self._login = Login(token=token)
             return
         answer = await self._ask(login)
         if answer.status in (401, 403):

@@ -46,7 +46,7 @@ class VaultDocument:
             return SecretBytes(encode(self._content))
         if property in self._content:
             return SecretBytes.of_text(text_of(self._content[property]))
-        found = None if self._is_metadata else lookup(encode(self._content), property)
+        found = None if self._is_metadata else lookup(encode(self._content), property, provider=PROVIDER)
         if found is None:
             raise ProviderError(f'cannot find secret data for key: "{property}"', provider=PROVIDER)
         return SecretBytes(found)
