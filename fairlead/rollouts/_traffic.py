@@ -146,12 +146,12 @@ def _objection(
     """
     is_rising = seen.weights is not None and wanted.canary > seen.weights.canary
     is_first = seen.weights is None
-    if seen.blocked and (is_rising or is_first):
-        return Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
     is_lowering = seen.weights is not None and wanted.canary < seen.weights.canary
     if seen.held in (Held.CONFLICT, Held.REFUSED) and not is_lowering:
         reason = Waiting.CONFLICT if seen.held is Held.CONFLICT else Waiting.REFUSED
         return Blocker(reason=reason, what=_words(seen), since=seen.since)
+    if seen.blocked and (is_rising or is_first):
+        return Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
     if wanted.canary > 0 and not is_lowering and (objection := _canary_objection(situation, roles)):
         return objection
     return None if is_rising else _stable_objection(situation, roles, wanted, is_rescue=is_rescue)

@@ -77,6 +77,11 @@ def test_what_is_written(case: Case, weight: int | None) -> None:
         pytest.param({"traffic": traffic(20, Held.CONFLICT, message="x")}, Waiting.CONFLICT, id="conflict"),
         pytest.param({"traffic": traffic(20, Held.REFUSED, message="x")}, Waiting.REFUSED, id="refused"),
         pytest.param(
+            {"traffic": traffic(20, Held.CONFLICT, message="x", blocked="x")},
+            Waiting.CONFLICT,
+            id="conflict-that-blocks",
+        ),
+        pytest.param(
             {"traffic": traffic(0), "services": services(stable=1, canary=1)}, Waiting.SERVICE, id="selector-first"
         ),
         pytest.param({"traffic": traffic(20), "endpoints": {"cart-canary": {}}}, Waiting.ENDPOINTS, id="no-endpoints"),

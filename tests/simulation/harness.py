@@ -29,9 +29,9 @@ from fairlead.analysis.providers._base import OneCallProvider, failed
 from fairlead.analysis.status import Measurement
 from fairlead.controller.settings import Settings
 from fairlead.controller.wiring import ReferenceController
-from fairlead.core.cluster import Cluster, MergePatch
+from fairlead.core.cluster import Cluster, JsonPatch, MergePatch
 from fairlead.core.decision import Blocker
-from fairlead.core.kinds import ANALYSIS_RUNS, EVENTS, REPLICA_SETS, ROLLOUTS
+from fairlead.core.kinds import ANALYSIS_RUNS, EVENTS, PODS, REPLICA_SETS, ROLLOUTS
 from fairlead.core.objects import Kind, ObjectKey
 from fairlead.rollouts import commands
 from fairlead.rollouts.commands import Command
@@ -42,7 +42,8 @@ from fairlead.testing.faults import Faults, FaultyCluster, KillingCluster, KillP
 from fairlead.testing.kubelet import Kubelet, KubeletSettings
 from fairlead.testing.waypoint import Behaviour, MemoryWire, WaypointTranslator
 from fairlead.testing.workloads import Workloads
-from tests.simulation.manifests import NAMESPACE, WEB, Doc, Routing, pod_template, surroundings
+from tests.simulation.invariants import check, check_at_rest
+from tests.simulation.manifests import KNOBS, NAMESPACE, WEB, Doc, Routing, pod_template, surroundings
 from tests.simulation.story import Commit, Story
 
 T = TypeVar("T")
@@ -105,7 +106,7 @@ class World:
         self.seed = seed
         self.clock = LoopClock()
         self.cluster = SimulatedCluster(self.clock, seed=seed)
-        self.story = Story(routing=routing, has_evidence=has_evidence, staleness=staleness)
+        self.story = Story(routing=routing, has_evidence=has_evidence, staleness=staleness, check=check)
         self.wire = RecordingWire(self._wire_changed)
         self.plane = WaypointTranslator(
             self.cluster.as_manager("istiod"), self.clock, self.wire, behaviour=behaviour, seed=seed
@@ -122,6 +123,7 @@ class World:
         self.writes: list[Write] = []  # of every controller that has lived
         self.written_at = 0.0  # when a controller wrote last, Events included
         self._lives = 0
+        self._broken = ""
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._died = asyncio.Event()
@@ -131,12 +133,16 @@ class World:
     # --- what happens by itself -------------------------------------------------------------------------------------
 
     def _committed(self, verb: str, resource: Any, old: Doc | None, new: Doc | None) -> None:
-        actor = _ACTOR.get()
+        # Garbage is collected by a timer, which belongs to no task but carries the name of whoever left it behind.
+        actor = _ACTOR.get() if asyncio.current_task() is not None else "garbage-collector"
         if actor == CONTROLLER:
             self.written_at = self.clock.monotonic()
         commit = Commit(at=self.clock.now(), actor=actor, verb=str(verb), kind=str(resource.kind), old=old, new=new)
         self.story.observe(commit)
         self._changed.set()
+        is_new_pod = commit.kind == "Pod" and commit.verb == "create"
+        if is_new_pod and commit.found["spec"]["containers"][0]["image"] == self._broken:
+            asyncio.get_running_loop().create_task(self._break(commit.name))
 
     def _wire_changed(self, weights: Mapping[str, float]) -> None:
         self.story.observe_wire(self.clock.now(), weights)
@@ -261,10 +267,33 @@ class World:
 
     async def update(self, version: int | str, **knobs: str) -> None:
         """Give the Rollout another pod template."""
-        await self.patch(ROLLOUTS, WEB, {"spec": {"template": pod_template(version, **knobs)}})
+        replace = {"op": "replace", "path": "/spec/template", "value": pod_template(version, **knobs)}
+        await self.cluster.as_manager("kubectl").patch(ROLLOUTS, WEB, JsonPatch([replace]))
 
     async def scale(self, replicas: int) -> None:
         await self.patch(ROLLOUTS, WEB, {"spec": {"replicas": replicas}})
+
+    def break_new_pods(self, version: int | str) -> None:
+        """Let no pod of a version become ready that is made from now on."""
+        self._broken = f"web:{version}"
+
+    async def _break(self, pod: str) -> None:
+        body = {"metadata": {"annotations": {KNOBS + "unready": "true"}}}
+        await self.patch(PODS, ObjectKey(NAMESPACE, pod), body)
+
+    async def unready(self, version: int | str, count: int | None = None) -> None:
+        """Make pods of a version lose their readiness, for good."""
+        await self._mark_pods(version, "true", count)
+
+    async def mend(self, version: int | str) -> None:
+        """Let the pods of a version become ready again."""
+        await self._mark_pods(version, None, None)
+
+    async def _mark_pods(self, version: int | str, value: str | None, count: int | None = None) -> None:
+        found = [one for one in self.pods(version) if "deletionTimestamp" not in one["metadata"]]
+        for pod in found[:count]:
+            key = ObjectKey(NAMESPACE, pod["metadata"]["name"])
+            await self.patch(PODS, key, {"metadata": {"annotations": {KNOBS + "unready": value}}})
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
@@ -288,9 +317,30 @@ class World:
         while (quiet := self.clock.monotonic() - max(self.written_at, began)) < seconds:
             assert self.clock.monotonic() - began < 10 * PATIENCE_SECONDS, f"no rest\n{self.describe()}"
             await asyncio.sleep(seconds - quiet + 0.001)  # the clock rounds
+        self.story.broken += check_at_rest(self.story)
 
     async def until_step(self, index: int) -> None:
-        await self.until(lambda: (self.status.get("currentStepIndex") or 0) >= index)
+        """Return once an update of the version of the spec has come to a step."""
+        await self.until(lambda: self._is_updating() and (self.status.get("currentStepIndex") or 0) >= index)
+
+    def _is_updating(self) -> bool:
+        is_seen = self.status.get("observedGeneration") == str(self.rollout["metadata"]["generation"])
+        return is_seen and self.status.get("currentPodHash") != self.status.get("stableRS")
+
+    async def until_done(self) -> None:
+        """Return once the version of the spec is stable and healthy."""
+        await self.until(lambda: self._is_observed() and self.status.get("phase") == "Healthy")
+
+    async def until_step_end(self) -> None:
+        """Return once the version of the spec is stable, healthy or not."""
+        await self.until(self._is_observed)
+
+    async def until_aborted(self) -> None:
+        await self.until(lambda: bool(self.status.get("abort")) and self.status.get("phase") == "Degraded")
+
+    def _is_observed(self) -> bool:
+        is_seen = self.status.get("observedGeneration") == str(self.rollout["metadata"]["generation"])
+        return is_seen and self.status.get("currentPodHash") == self.status.get("stableRS")
 
     async def until_phase(self, phase: str) -> None:
         await self.until(lambda: self.status.get("phase") == phase)
@@ -305,7 +355,7 @@ class World:
 
     @property
     def status(self) -> Doc:
-        status: Doc = self.rollout.get("status") or {}
+        status: Doc = (self.cluster.read(ROLLOUTS, WEB) or {}).get("status") or {}
         return status
 
     def condition(self, type_: str) -> Doc | None:
@@ -321,7 +371,7 @@ class World:
     @property
     def weights(self) -> tuple[int, int] | None:
         """Weights of stable and canary in the stored route; None: there is none."""
-        return self.story.weights()
+        return self.story.split.now
 
     @property
     def events(self) -> list[str]:
@@ -329,6 +379,14 @@ class World:
         found = [one for one in self.cluster.read_all(EVENTS, NAMESPACE) if one["involvedObject"]["kind"] == "Rollout"]
         found.sort(key=lambda one: int(one["metadata"]["resourceVersion"]))
         return [one["reason"] for one in found]
+
+    def pods(self, version: int | str) -> list[Doc]:
+        """Return the pods of a version."""
+        return [
+            one
+            for one in self.cluster.read_all(PODS, NAMESPACE)
+            if one["spec"]["containers"][0]["image"] == f"web:{version}"
+        ]
 
     def runs(self) -> list[Doc]:
         return self.cluster.read_all(ANALYSIS_RUNS, NAMESPACE)
@@ -347,8 +405,8 @@ class World:
             (
                 f"at {self.clock.now().isoformat()} (seed {self.seed})",
                 f"status: {self.status}",
-                f"sizes: {self.sizes}, weights: {self.weights}, wire: {self.story.wire}",
-                *self.story.tail(25),
+                f"sizes: {self.sizes}, weights: {self.weights}, wire: {self.story.wire.now}",
+                *self.story.tail(45),
             )
         )
 
@@ -392,7 +450,11 @@ def play(
             staleness=staleness,
         )
         async with world.going_on():
-            result = await tale(world)
+            try:
+                result = await tale(world)
+            except Exception as error:
+                error.add_note("\n".join((*world.story.broken, world.describe())))
+                raise
         assert not world.story.broken, "\n".join((*world.story.broken, world.describe()))
         return result
 
