@@ -7,6 +7,7 @@ that run out are replaced, with the clients that use them, at two thirds of thei
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+from botocore.parsers import ResponseParserError
 
 import fairlead
 from fairlead.core.errors import ProviderError
@@ -57,6 +59,36 @@ _ENDPOINTS: Final = {
     "sts": "AWS_STS_ENDPOINT",
 }
 _SERVICES: Final = {"secretsmanager": "AWS/SecretsManager", "ssm": "AWS/ParameterStore", "sts": "AWS/STS"}
+
+# At DEBUG botocore logs requests and answers whole: values of secrets, tokens and all. Whatever level somebody sets for
+# the whole process, these of its loggers stay silent at DEBUG.
+_TALKATIVE: Final = (
+    "auth",
+    "awsrequest",
+    "client",
+    "credentials",
+    "endpoint",
+    "handlers",
+    "history",
+    "hooks",
+    "httpsession",
+    "monitoring",
+    "parsers",
+    "response",
+    "retryhandler",
+    "retries.standard",
+    "session",
+    "tokens",
+    "utils",
+)
+
+
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
+for _name in _TALKATIVE:
+    logging.getLogger(f"botocore.{_name}").addFilter(_is_worth_saying)
 
 # By the code of the answer, never by its status: AWS says 400 to nearly everything.
 _ABSENT: Final = frozenset({"ResourceNotFoundException", "ParameterNotFound"})
@@ -233,11 +265,11 @@ class AwsClient:
             except NoCredentialsError:
                 raise ProviderError(f"{doing}: no credentials were found", provider=PROVIDER) from None
             except ParamValidationError:
-                raise ProviderError(f"{doing}: AWS knows no such name or version", provider=PROVIDER) from None
+                raise ProviderError(f"{doing}: AWS takes no such name, version or setting", provider=PROVIDER) from None
             except BotoCoreError as error:
                 raise StoreUnavailable(f"{doing}: {type(error).__name__}", provider=PROVIDER) from None
-            except (ValueError, KeyError, RecursionError) as error:
-                # An answer that is none: broken JSON, or a field that is always there.
+            except (ResponseParserError, ValueError, KeyError, RecursionError) as error:
+                # An answer that is none: broken JSON or XML, or without a field that is always there.
                 raise StoreUnavailable(f"{doing}: {type(error).__name__}", provider=PROVIDER) from None
 
         return await self._threads.run(work, seconds=self._call_seconds)
