@@ -55,7 +55,7 @@ EVERYTHING = Limits()
 READY_STORE = StoreSeen(kind=StoreKind.NAMESPACED, name="store")
 FETCHED = Fetched(values=hidden({"password": b"s3cr3t"}), started_at=NOW)
 NOTHING = Fetched(values={}, started_at=NOW)
-CHANGED = {"generation": 2}
+CHANGED: dict[str, Any] = {"generation": 2}
 
 
 def synced(
@@ -436,7 +436,7 @@ def test_orphans_that_cannot_be_deleted_are_reported_and_mended() -> None:
     assert ready(mended) == ("True", "SecretSynced", "secret synced")
 
 
-GOING = {"deletion_timestamp": NOW}
+GOING: dict[str, Any] = {"deletion_timestamp": NOW}
 
 
 @pytest.mark.parametrize(
