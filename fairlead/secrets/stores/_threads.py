@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from fairlead.core.clock import Clock
 from fairlead.secrets.stores.port import StoreUnavailable
 
 T = TypeVar("T")
@@ -22,13 +21,11 @@ class Threads:
 
     Args:
         provider: named in errors.
-        clock: bounds the wait for a free thread and the call itself.
         workers: at most so many threads.
     """
 
-    def __init__(self, provider: str, clock: Clock, *, workers: int = WORKERS) -> None:
+    def __init__(self, provider: str, *, workers: int = WORKERS) -> None:
         self._provider = provider
-        self._clock = clock
         self._free = asyncio.Semaphore(workers)
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="fairlead-store")
         self._is_closed = False

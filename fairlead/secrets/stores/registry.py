@@ -46,7 +46,6 @@ _NOT_BUILT: Final = frozenset(
         "onboardbase",
         "onepassword",
         "onepasswordSDK",
-        "openBao",
         "oracle",
         "ovh",
         "passbolt",
@@ -82,6 +81,12 @@ def _vault() -> StoreProvider:
     return VaultProvider()
 
 
+def _openbao() -> StoreProvider:
+    from fairlead.secrets.stores.openbao import OpenBaoProvider
+
+    return OpenBaoProvider()
+
+
 def _aws() -> StoreProvider:
     from fairlead.secrets.stores.aws import AwsProvider
 
@@ -92,6 +97,7 @@ BUILT_IN: Final[Mapping[str, ProviderFactory]] = {
     "fake": _fake,
     "kubernetes": _kubernetes,
     "vault": _vault,
+    "openBao": _openbao,
     "aws": _aws,
 }
 

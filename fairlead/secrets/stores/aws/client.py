@@ -179,7 +179,7 @@ class AwsClient:
         self._spec = spec
         self._context = context
         self._resolver = Resolver(spec, context)
-        self._threads = Threads(PROVIDER, context.clock)
+        self._threads = Threads(PROVIDER)
         self._call_seconds = call_seconds
         self._attempts, self._waits = _retrying(spec.retry)
         self._clients: _Clients | None = None

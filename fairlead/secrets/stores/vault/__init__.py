@@ -39,7 +39,7 @@ class VaultProvider:
     def is_referent(self, spec: StoreSpec) -> bool:
         return specs.is_referent(spec)
 
-    async def open(self, spec: StoreSpec, context: StoreContext) -> Store:
+    async def open(self, spec: StoreSpec, context: StoreContext, *, store: type[VaultStore] = VaultStore) -> Store:
         vault = specs.decode(spec)
         resolver = Resolver(spec, context)
         auth = vault.auth or specs.Auth()
@@ -63,7 +63,7 @@ class VaultProvider:
             call_seconds=self._call_seconds,
         )
         namespace = vault.namespace if auth.namespace is None else auth.namespace
-        return VaultStore(vault, client, Logins(client, way, context.clock, namespace=namespace or ""))
+        return store(vault, client, Logins(client, way, context.clock, namespace=namespace or ""))
 
     async def _certificate(self, vault: specs.Vault, resolver: Resolver) -> tuple[bytes, bytes]:
         if vault.tls.cert_secret_ref is not None and vault.tls.key_secret_ref is not None:

@@ -33,6 +33,7 @@ from fairlead.secrets.values import SecretBytes
 
 CONNECT_SECONDS: Final = 3.0
 READ_SECONDS: Final = 10.0  # between two bytes
+_TIMEOUTS: Final[Any] = (CONNECT_SECONDS, READ_SECONDS)  # its annotation says one number, requests takes two
 CALL_SECONDS: Final = 20.0  # from the first byte sent to the last one read
 _OBSERVED_AS: Final = "HashiCorp/Vault"
 _RETRIES: Final = 2  # upstream's client without retrySettings
@@ -164,7 +165,7 @@ class VaultClient:
         self.namespace = namespace
         self._session = _http.session(tls, connections=WORKERS)
         self._session.headers.update(headers)
-        self._threads = Threads(PROVIDER, context.clock)
+        self._threads = Threads(PROVIDER)
         self._clock = context.clock
         self._observe: CallObserver = context.observe_call
         self._call_seconds = call_seconds
@@ -243,7 +244,7 @@ class VaultClient:
             token=token.reveal().decode("utf-8", "replace"),
             session=self._session,
             namespace=self.namespace if namespace is None else namespace,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
+            timeout=_TIMEOUTS,
             ignore_exceptions=True,
         )
         under_way = Call(self._call_seconds)
