@@ -74,7 +74,8 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
         weight = 0  # what the canary Service sends there is meant for nobody any more
     wanted = Weights.of_canary(weight, total=situation.weight_max)
     is_clear = seen.weights is None or (seen.weights.canary == 0 and seen.holds)
-    if seen.weights == wanted:
+    # The right weights that the router does not count as stored are another's work: it is asked to take them over.
+    if seen.weights == wanted and seen.held is not Held.NOT_STORED:
         if seen.holds:
             return Traffic(is_clear=is_clear, wake_at=seen.wake_at)
         return Traffic(is_settled=False, is_clear=is_clear, waiting=_pending(seen, wanted), wake_at=seen.wake_at)

@@ -190,7 +190,8 @@ class FakeView(Generic[T]):
 class FakeCluster:
     """Holds routes as an API server would, as far as routers notice: versions, generations, JSON patch, apply.
 
-    `before_patch` is called before each patch: the place for a foreign write. Views lag behind while `frozen`.
+    `before_patch` is called before each patch: the place for a foreign write. `after_patch` is called after it: what it
+    raises reaches the writer in the place of the answer. Views lag behind while `frozen`.
     """
 
     def __init__(self, view: FakeView[Manifest]) -> None:
@@ -198,6 +199,7 @@ class FakeCluster:
         self.stored: dict[ObjectKey, Manifest] = dict(view.objects)
         self.patches: list[Patch] = []
         self.before_patch: Callable[[], None] = lambda: None
+        self.after_patch: Callable[[], None] = lambda: None
         self.is_frozen = False
         self._version = 100
 
@@ -215,9 +217,11 @@ class FakeCluster:
         if key not in self.stored:
             raise NotFound(f"{kind} {key} not found", status=404)
         try:
-            return self.put(json_patch(self.stored[key].content, patch.operations))
+            patched = self.put(json_patch(self.stored[key].content, patch.operations))
         except PatchError as error:
             raise Invalid(str(error), status=422) from error
+        self.after_patch()
+        return patched
 
     def put(self, content: dict[str, Any], *, apply: bool = False) -> Manifest:
         """Store an object as written by anybody; in apply its status and identity are kept."""

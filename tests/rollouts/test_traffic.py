@@ -157,7 +157,6 @@ def test_a_lower_step_waits_for_stable_pods_that_can_take_it() -> None:
 @pytest.mark.parametrize(
     ("held", "settled"),
     [
-        (Held.NOT_STORED, False),
         (Held.STORED, False),
         (Held.ACCEPTED, False),
         (Held.APPLIED, True),
@@ -233,6 +232,13 @@ def test_nothing_is_routed_where_nothing_is_wanted() -> None:
     case = routed(*STEPS, replicas=0, canary=canary(0), seen={"traffic": traffic(20, Held.STORED)})
     assert case.traffic.action is None
     assert case.traffic.is_settled
+
+
+def test_the_right_weights_by_another_are_taken_over() -> None:
+    case = routed(*STEPS, canary=canary(1), seen={"traffic": traffic(20, Held.NOT_STORED)})
+    assert case.traffic.action is not None
+    assert case.traffic.action.weights == Weights.of_canary(20)
+    assert not case.traffic.is_settled
 
 
 def test_without_a_router_traffic_is_always_where_it_should_be() -> None:

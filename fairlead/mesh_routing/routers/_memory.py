@@ -13,7 +13,7 @@ import structlog
 
 from fairlead.core.errors import FairleadError
 from fairlead.core.objects import Manifest, ObjectKey
-from fairlead.core.traffic import Applied, Evidence, RouterTools
+from fairlead.core.traffic import Applied, Evidence, RouterTools, Weights
 from fairlead.mesh_routing._drift import Writes
 from fairlead.mesh_routing._held import Progress, learn
 from fairlead.mesh_routing.spec import RouteRef
@@ -52,6 +52,7 @@ class Entry:
 
     Attributes:
         seen_at: when it was looked at last (monotonic).
+        asked: the weights of our last attempt to write, whatever became of it: its answer may have been lost.
         question: what the data plane is being asked; None: nothing is pending.
         warned: the warnings that have been logged, so that each is logged once.
     """
@@ -59,6 +60,7 @@ class Entry:
     seen_at: float
     progress: Progress | None = None
     writes: Writes | None = None
+    asked: Weights | None = None
     question: Question | None = None
     is_polled: bool = False
     warned: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from fairlead.mesh_routing._held import Holding, follow, hold
 from fairlead.mesh_routing._httproute import Problem, Split, claimed_by_another, find_split
 from fairlead.mesh_routing.actions import ApplyRoute, PatchRoute, RouteAction
 from fairlead.mesh_routing.observation import Route, read_route
-from fairlead.mesh_routing.routers._memory import Memory, MemoryKey, Question
+from fairlead.mesh_routing.routers._memory import Entry, Memory, MemoryKey, Question
 from fairlead.mesh_routing.spec import RouteRef, RoutingSettings
 
 log = structlog.get_logger(__name__)
@@ -107,6 +107,8 @@ class Routes:
             self.memory.ask(key, None)
         else:
             self.memory.ask(key, Question(target.rollout, route.manifest, _services(split.weights, target)))
+        if weights is not None and weights == entry.asked and is_foreign(entry.writes, route, weights):
+            self._take_over(entry, route, weights)  # it is our own write, whose answer was lost
         if is_foreign(entry.writes, route, weights):
             return RouteSeen(weights=weights, holding=self._foreign(key, route, weights, now), route=route)
         holding = hold(
@@ -163,8 +165,14 @@ class Routes:
             action = plan(live)
             if isinstance(action, Problem):
                 raise ProviderError(action.message, provider=str(ref))
+            entry = self.memory.look(MemoryKey(target.uid, ref))
             if action is None:
+                if live is not None and is_foreign(entry.writes, live, weights):
+                    # Somebody else wrote just what we want: it is ours from now on, and to be looked at anew.
+                    self._take_over(entry, live, weights)
+                    self.tools.wake(target.rollout)
                 return False
+            entry.asked = weights
             try:
                 written = await self._perform(action)
             except (Conflict, Invalid) as error:
@@ -209,6 +217,17 @@ class Routes:
             return read_route(ref, await self.tools.cluster.get(ref.kind, ref.key))
         except NotFound:
             return None
+
+    def _take_over(self, entry: Entry, route: Route, weights: Weights) -> None:
+        entry.writes = after_write(
+            entry.writes,
+            uid=route.uid,
+            generation=route.generation,
+            weights=weights,
+            healed=False,
+            within=self.settings.heals_within,
+            now=self.tools.clock.now(),
+        )
 
     def _wrote(
         self, ref: RouteRef, target: TrafficTarget, weights: Weights, written: Manifest, *, healed: bool

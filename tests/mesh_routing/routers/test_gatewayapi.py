@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.core.errors import Conflict, Invalid, NotFound, ProviderError
+from fairlead.core.errors import Conflict, Invalid, NotFound, ProviderError, Unavailable
 from fairlead.core.objects import ObjectKey
 from fairlead.core.traffic import Held, TrafficRouter, TrafficSeen, TrafficTarget, Weights
 from fairlead.mesh_routing._httproute import CLAIM, CLAIM_NAME
@@ -237,6 +237,51 @@ async def test_after_our_write_a_lagging_cache_is_not_taken_for_a_foreign_edit()
     assert await bench.router.set_weights(TWENTY, in_progress=True)
     seen = bench.see()
     assert (seen.weights, seen.held) == (TWENTY, Held.STORED)
+
+
+async def test_a_write_whose_answer_is_lost_is_ours_nevertheless() -> None:
+    world = World(http_route(split(100, 0)))
+    bench = Bench(world)
+    assert await bench.router.set_weights(TWENTY, in_progress=True)
+
+    def lose() -> None:
+        raise Unavailable("the connection broke")
+
+    world.cluster.after_patch = lose
+    with pytest.raises(Unavailable):
+        await bench.router.set_weights(FIFTY, in_progress=True)
+    seen = bench.see()
+    assert (seen.weights, seen.held, seen.reason) == (FIFTY, Held.STORED, "RoutePending")
+
+
+async def test_a_write_that_failed_does_not_make_a_foreign_edit_ours() -> None:
+    world = World(http_route(split(100, 0)))
+    bench = Bench(world)
+    assert await bench.router.set_weights(TWENTY, in_progress=True)
+
+    def refuse() -> None:
+        raise Unavailable("nobody is there")
+
+    world.cluster.before_patch = refuse
+    with pytest.raises(Unavailable):
+        await bench.router.set_weights(FIFTY, in_progress=True)
+    world.cluster.edit(WEB, lambda content: content["spec"]["rules"][0]["backendRefs"][1].update(weight=50))
+    seen = bench.see()
+    assert (seen.held, seen.reason) == (Held.NOT_STORED, "WeightsChanged")
+
+
+async def test_what_somebody_else_wrote_in_our_place_is_taken_over() -> None:
+    world = World(http_route(split(100, 0)))
+    bench = Bench(world)
+    assert await bench.router.set_weights(TWENTY, in_progress=True)
+    world.cluster.edit(
+        WEB, lambda content: content["spec"]["rules"][0].update(backendRefs=split(50, 50)["backendRefs"])
+    )
+    assert bench.see().held is Held.NOT_STORED
+    assert not await bench.router.set_weights(FIFTY, in_progress=True)
+    assert world.woken == [bench.target.rollout]
+    seen = bench.see()
+    assert (seen.weights, seen.held) == (FIFTY, Held.STORED)
 
 
 async def test_foreign_edits_are_healed_three_times_and_then_reported() -> None:
