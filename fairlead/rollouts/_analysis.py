@@ -2,8 +2,9 @@
 
 A run is *current* when its name stands in the status; every other run of the Rollout is cancelled. A run that exists
 under the name that would be given next (a crash came between its creation and the status) is taken over, also while
-a new one might not be started: after a restart it takes a while until a weight counts as in force again. For the same
-reason a run of a later step is left alone until that step is reached again.
+a new one might not be started: after a restart it takes a while until a weight counts as in force again. If it has
+ended meanwhile, its verdict counts. For the same reason a run of a later step is left alone until that step is
+reached again.
 
 We differ from argo-rollouts in one point on purpose: a run is started only when the weight of its step is in force,
 so that it never measures the step before.
@@ -22,6 +23,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from fairlead.core.conditions import find
 from fairlead.core.decision import Event, EventType
 from fairlead.core.kinds import AnalysisRun
 from fairlead.core.objects import compact, controller_reference
@@ -236,15 +238,33 @@ def _start(
         if existing is None:
             body = run_body(situation, stanza, type_, step_index, name, plan.spec)
             return RunRef(name=name), (CreateRun(name=name, body=body),)
-        if is_reusable(existing, situation.seen.metadata.uid, plan.spec):
+        uid = situation.seen.metadata.uid
+        if is_reusable(existing, uid, plan.spec) or _is_unheard(situation, existing, uid, plan.spec):
             return RunRef(name=name, phase=existing.phase, message=existing.message), ()
     return None, ()
 
 
+def _is_unheard(situation: Situation, existing: AnalysisRun, owner_uid: str, spec: Mapping[str, Any]) -> bool:
+    """Return whether a run has ended before a crash let the status name it: its verdict must not be lost.
+
+    What an earlier attempt left behind is older than the last progress, to which the retry belongs, too.
+    """
+    progressing = find(situation.stored.conditions, "Progressing")
+    created_at = existing.metadata.creation_timestamp
+    if progressing is None or progressing.last_update_time is None or created_at is None:
+        return False
+    is_new = created_at > progressing.last_update_time
+    return is_new and existing.is_completed and _is_same(existing, owner_uid, spec)
+
+
 def is_reusable(existing: AnalysisRun, owner_uid: str, spec: Mapping[str, Any]) -> bool:
     """Return whether a run under the wanted name is the wanted run: ours, with the same spec, and going on."""
+    return not existing.is_completed and _is_same(existing, owner_uid, spec)
+
+
+def _is_same(existing: AnalysisRun, owner_uid: str, spec: Mapping[str, Any]) -> bool:
     controller = existing.metadata.controller
-    if controller is None or controller.uid != owner_uid or existing.is_completed or existing.metadata.is_deleting:
+    if controller is None or controller.uid != owner_uid or existing.metadata.is_deleting:
         return False
     stored = _plain(existing.spec)
     if stored.get("terminate") is True:

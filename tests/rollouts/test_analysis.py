@@ -162,6 +162,28 @@ def test_a_name_that_is_taken_for_good(existing: dict[str, Any]) -> None:
     assert created(arranged(case(runs=[run]))) == [f"{NAME}-1.1"]
 
 
+@pytest.mark.parametrize("phase", ["Successful", "Failed", "Error", "Inconclusive"])
+@pytest.mark.parametrize(
+    ("after_progress", "is_heard"),
+    [
+        pytest.param(timedelta(seconds=1), True, id="since-the-last-progress"),
+        pytest.param(timedelta(0), False, id="in-the-same-second"),
+        pytest.param(-HOUR, False, id="of-an-earlier-attempt"),
+    ],
+)
+def test_a_run_that_ended_while_nobody_was_there_to_hear_it(
+    phase: str, after_progress: timedelta, is_heard: bool
+) -> None:
+    """A crash came before the status could name it: a bad verdict must not be tried again until it is good."""
+    progressing = {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "message": ""}
+    times = dict.fromkeys(("lastUpdateTime", "lastTransitionTime"), "2026-01-01T00:00:00Z")
+    run = analysis_run(f"{NAME}-1", phase, step=1, run_spec=PLAN.spec, age=-after_progress)
+    found = arranged(case(runs=[run], conditions=[progressing | times]))
+    assert created(found) == ([] if is_heard else [f"{NAME}-1.1"])
+    if is_heard:
+        assert found.status.step_run == RunRef(name=f"{NAME}-1", phase=phase)
+
+
 def test_a_run_of_somebody_else_is_not_reused() -> None:
     run = analysis_run("x", run_spec=PLAN.spec)
     assert is_reusable(run, ROLLOUT_UID, PLAN.spec)
