@@ -127,10 +127,13 @@ class Controller(Generic[K]):
 
     async def run(self) -> None:
         """Work until `stop` is called (then return when the last reconciliation has ended) or cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._work(Lane.URGENT), name=f"{self.name}-urgent")
-            for number in range(self._workers):
-                group.create_task(self._work(Lane.NORMAL), name=f"{self.name}-{number}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._work(Lane.URGENT), name=f"{self.name}-urgent")
+                for number in range(self._workers):
+                    group.create_task(self._work(Lane.NORMAL), name=f"{self.name}-{number}")
+        finally:
+            self.queue.close()  # after a cancellation too: its timer must not outlive the workers
 
     def stop(self) -> None:
         """Begin nothing new. What runs ends in its own time; cancel `run` to cut that short."""

@@ -219,8 +219,13 @@ class WaypointTranslator:
     def _write(self, what: tuple[str, ObjectKey], write: Callable[[ObjectKey, str], Coroutine[Any, Any, None]]) -> None:
         if what in self._writing or self._tasks is None:
             return
+        work = self._write_later(what, write)
+        try:
+            self._tasks.create_task(work, name=f"waypoint-status-{what[0]}-{what[1]}")
+        except RuntimeError:  # we are being cancelled, and hear of a last change
+            work.close()
+            return
         self._writing.add(what)
-        self._tasks.create_task(self._write_later(what, write), name=f"waypoint-status-{what[0]}-{what[1]}")
 
     async def _write_later(
         self, what: tuple[str, ObjectKey], write: Callable[[ObjectKey, str], Coroutine[Any, Any, None]]
@@ -344,17 +349,23 @@ class MemoryWire:
 
     Implements `Wire` and `core.traffic.EvidenceSource`. It refuses what Envoy refuses: it then keeps the state of
     before, until it gets one that it can take.
+
+    Args:
+        changed: is called after every state that was taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None] | None = None) -> None:
         self.state = WireState()
         self.error = ""
+        self._on_change = changed
 
     async def make_true(self, state: WireState) -> None:
         """Take the state over, or refuse it."""
         self.error = "invalid perl operator: (?=" if state.is_poisoned else next(_refusals(state), "")
         if not self.error:
             self.state = state
+            if self._on_change is not None:
+                self._on_change()
 
     async def applied(self, route: Manifest, services: Mapping[str, int]) -> Evidence:
         """Return whether these weights of a route are on the wire."""

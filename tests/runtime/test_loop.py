@@ -372,3 +372,21 @@ def test_the_hook_is_told_of_each_reconciliation() -> None:
 
     work(reconcile, add, 10, workers=1, hook=counts)
     assert counts.seen == [("Rollout", 2, ""), ("Rollout", 2, "SpecError")]
+
+
+def test_nothing_of_a_cancelled_controller_is_left() -> None:
+    async def story() -> None:
+        async def reconcile(key: str) -> datetime | None:
+            return instant(3600)
+
+        clock = LoopClock()
+        queue: WorkQueue[str] = WorkQueue(clock)
+        running = asyncio.create_task(Controller("Rollout", queue, reconcile, clock=clock).run())
+        queue.add("a")
+        await asyncio.sleep(1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await asyncio.sleep(0)  # what was cancelled notices
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(story())

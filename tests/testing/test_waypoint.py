@@ -475,3 +475,16 @@ def test_the_same_seed_gives_the_same_lags() -> None:
     first = lags(1)
     assert first == lags(1) != lags(2)
     assert all(0.1 <= lag <= 10.1 for lag in first)
+
+
+def test_a_change_that_comes_while_it_is_being_cancelled_is_left_alone() -> None:
+    async def story(world: World) -> None:
+        plane = world.background[0]
+        plane.cancel()
+        await asyncio.sleep(0)  # it has noticed, and its parts have not ended yet
+        assert not plane.done()
+        world.plane.behave(has_ready_waypoint=False)  # would have to be written
+        await asyncio.gather(plane, return_exceptions=True)
+        assert plane.cancelled()
+
+    run(story)
