@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fairlead.core.clock import Clock
-from fairlead.core.cluster import (
-    ANY,
-    Cluster,
-    Page,
-    Patch,
-    Preconditions,
-    Propagation,
-    WatchEvent,
-)
+from fairlead.core.cluster import ANY, Cluster, Patch, Preconditions, Propagation
+from fairlead.core.forwarding import Forwarding
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.runtime.store import Store
 
@@ -22,7 +15,7 @@ from fairlead.runtime.store import Store
 _WHOLE = ("", "status")
 
 
-class CachedCluster:
+class CachedCluster(Forwarding):
     """Delegates everything to a Cluster and tells the stores what its replies say.
 
     So a cache is never stale against our own writes: what has been created is not created twice, and the decision
@@ -36,56 +29,18 @@ class CachedCluster:
     """
 
     def __init__(self, cluster: Cluster, stores: Mapping[Kind[Any], Store[Any]], clock: Clock) -> None:
-        self._cluster = cluster
+        super().__init__(cluster)
         self._stores = stores
         self._clock = clock
 
     async def get(self, kind: Kind[T], key: ObjectKey) -> T:
-        return self._told(kind, await self._cluster.get(kind, key))
-
-    async def list(
-        self,
-        kind: Kind[T],
-        *,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        limit: int = 500,
-        continue_token: str = "",
-    ) -> Page[T]:
-        return await self._cluster.list(
-            kind,
-            namespace=namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            limit=limit,
-            continue_token=continue_token,
-        )
-
-    def watch(
-        self,
-        kind: Kind[T],
-        *,
-        resource_version: str,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        timeout_seconds: float = 300.0,
-    ) -> AsyncIterator[WatchEvent[T]]:
-        return self._cluster.watch(
-            kind,
-            resource_version=resource_version,
-            namespace=namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            timeout_seconds=timeout_seconds,
-        )
+        return self._told(kind, await super().get(kind, key))
 
     async def create(self, kind: Kind[T], body: Mapping[str, Any], *, namespace: str = "") -> T:
-        return self._told(kind, await self._cluster.create(kind, body, namespace=namespace))
+        return self._told(kind, await super().create(kind, body, namespace=namespace))
 
     async def patch(self, kind: Kind[T], key: ObjectKey, patch: Patch, *, subresource: str = "") -> T:
-        reply = await self._cluster.patch(kind, key, patch, subresource=subresource)
+        reply = await super().patch(kind, key, patch, subresource=subresource)
         return self._told(kind, reply) if subresource in _WHOLE else reply
 
     async def delete(
@@ -99,7 +54,7 @@ class CachedCluster:
     ) -> None:
         store = self._stores.get(kind)
         seen = store.get(key) if store is not None else None
-        await self._cluster.delete(
+        await super().delete(
             kind,
             key,
             preconditions=preconditions,
@@ -117,9 +72,6 @@ class CachedCluster:
         )
         uid = preconditions.uid or (seen.metadata.uid if seen is not None else "")
         store.deleted(key, uid, at=self._clock.now(), is_gone=is_gone)
-
-    async def evict(self, key: ObjectKey) -> None:
-        await self._cluster.evict(key)
 
     def _told(self, kind: Kind[T], reply: T) -> T:
         store = self._stores.get(kind)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,10 +23,11 @@ from typing import Any
 import structlog
 
 from fairlead.core.clock import Clock
-from fairlead.core.cluster import ANY, Cluster, MergePatch, Page, Patch, Preconditions, Propagation, WatchEvent
+from fairlead.core.cluster import Cluster, MergePatch
 from fairlead.core.errors import AlreadyExists, ClusterError, Conflict, NotFound, Unavailable
+from fairlead.core.forwarding import Forwarding, R, Write
 from fairlead.core.kinds import LEASES
-from fairlead.core.objects import Kind, Manifest, ObjectKey, T, rfc3339_micro
+from fairlead.core.objects import Manifest, ObjectKey, rfc3339_micro
 
 log = structlog.get_logger(__name__)
 
@@ -228,7 +229,7 @@ def _spec(lease: Manifest) -> Mapping[str, Any]:
     return spec if isinstance(spec, Mapping) else {}
 
 
-class FencedCluster:
+class FencedCluster(Forwarding):
     """A Cluster that writes only while the fence is open; reads pass.
 
     The fence is checked at the last moment before a request is sent. A process that is stopped between the check and
@@ -236,81 +237,11 @@ class FencedCluster:
     """
 
     def __init__(self, cluster: Cluster, fence: Fence, clock: Clock) -> None:
-        self._cluster = cluster
+        super().__init__(cluster)
         self._fence = fence
         self._clock = clock
 
-    def _check(self) -> None:
+    async def write(self, write: Write, call: Callable[[], Awaitable[R]]) -> R:
         if not self._fence.is_open(self._clock):
             raise Unavailable("not written: this process does not lead any more")
-
-    async def get(self, kind: Kind[T], key: ObjectKey) -> T:
-        return await self._cluster.get(kind, key)
-
-    async def list(
-        self,
-        kind: Kind[T],
-        *,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        limit: int = 500,
-        continue_token: str = "",
-    ) -> Page[T]:
-        return await self._cluster.list(
-            kind,
-            namespace=namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            limit=limit,
-            continue_token=continue_token,
-        )
-
-    def watch(
-        self,
-        kind: Kind[T],
-        *,
-        resource_version: str,
-        namespace: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        timeout_seconds: float = 300.0,
-    ) -> AsyncIterator[WatchEvent[T]]:
-        return self._cluster.watch(
-            kind,
-            resource_version=resource_version,
-            namespace=namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            timeout_seconds=timeout_seconds,
-        )
-
-    async def create(self, kind: Kind[T], body: Mapping[str, Any], *, namespace: str = "") -> T:
-        self._check()
-        return await self._cluster.create(kind, body, namespace=namespace)
-
-    async def patch(self, kind: Kind[T], key: ObjectKey, patch: Patch, *, subresource: str = "") -> T:
-        self._check()
-        return await self._cluster.patch(kind, key, patch, subresource=subresource)
-
-    async def delete(
-        self,
-        kind: Kind[Any],
-        key: ObjectKey,
-        *,
-        preconditions: Preconditions = ANY,
-        propagation: Propagation = Propagation.BACKGROUND,
-        grace_period_seconds: int | None = None,
-    ) -> None:
-        self._check()
-        await self._cluster.delete(
-            kind,
-            key,
-            preconditions=preconditions,
-            propagation=propagation,
-            grace_period_seconds=grace_period_seconds,
-        )
-
-    async def evict(self, key: ObjectKey) -> None:
-        self._check()
-        await self._cluster.evict(key)
+        return await call()

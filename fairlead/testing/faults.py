@@ -10,18 +10,31 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
-from fairlead.core.cluster import ANY, Cluster, Page, Patch, Preconditions, Propagation, WatchEvent
+from fairlead.core.cluster import Cluster, Page, WatchEvent
 from fairlead.core.errors import ClusterError, Conflict, Expired, TooManyRequests, Unavailable
+from fairlead.core.forwarding import Forwarding, R, Write
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.testing.cluster import SimulatedCluster
 
-A = TypeVar("A")
+__all__ = [
+    "NONE",
+    "ROUGH",
+    "Faults",
+    "FaultyCluster",
+    "KillPoint",
+    "Killed",
+    "KillingCluster",
+    "When",
+    "Write",
+    "kill_points",
+]
+
 _HANG_MARGIN_SECONDS = 15.0
 
 
@@ -82,7 +95,7 @@ ROUGH = Faults(
 )
 
 
-class FaultyCluster:
+class FaultyCluster(Forwarding):
     """A Cluster that fails now and then, the same way for the same seed and order of calls.
 
     Attributes:
@@ -90,7 +103,7 @@ class FaultyCluster:
     """
 
     def __init__(self, inner: Cluster, *, seed: int, faults: Faults = ROUGH) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._random = random.Random(seed)
         self.seed = seed
         self.faults = faults
@@ -124,9 +137,9 @@ class FaultyCluster:
         if self._strikes("unavailable"):
             raise Unavailable("service unavailable (injected)", status=503, reason="ServiceUnavailable")
 
-    async def _write(self, call: Callable[[], Awaitable[A]], *, may_conflict: bool) -> A:
+    async def write(self, write: Write, call: Callable[[], Awaitable[R]]) -> R:
         await self._before()
-        if may_conflict and self._strikes("conflict"):
+        if write.verb == "patch" and self._strikes("conflict"):
             raise Conflict("the object has been modified (injected)", status=409, reason="Conflict")
         answer = await call()
         if self._strikes("lost_answer"):
@@ -135,9 +148,9 @@ class FaultyCluster:
 
     async def get(self, kind: Kind[T], key: ObjectKey) -> T:
         await self._before()
-        if isinstance(self._inner, SimulatedCluster) and self._strikes("stale_read"):
-            return await self._inner.get(kind, key, revision=self._past(self._inner))
-        return await self._inner.get(kind, key)
+        if isinstance(self.inner, SimulatedCluster) and self._strikes("stale_read"):
+            return await self.inner.get(kind, key, revision=self._past(self.inner))
+        return await self.inner.get(kind, key)
 
     def _past(self, inner: SimulatedCluster) -> int:
         storage = inner.api.storage
@@ -158,9 +171,9 @@ class FaultyCluster:
         if continue_token and self._strikes("compacted"):
             raise Expired("the continue token is too old (injected)", status=410, reason="Expired")
         more: dict[str, Any] = {}
-        if not continue_token and isinstance(self._inner, SimulatedCluster) and self._strikes("stale_read"):
-            more["revision"] = self._past(self._inner)
-        return await self._inner.list(
+        if not continue_token and isinstance(self.inner, SimulatedCluster) and self._strikes("stale_read"):
+            more["revision"] = self._past(self.inner)
+        return await self.inner.list(
             kind,
             namespace=namespace,
             label_selector=label_selector,
@@ -186,7 +199,7 @@ class FaultyCluster:
         if self._strikes("watch_hang"):
             await asyncio.sleep(timeout_seconds + _HANG_MARGIN_SECONDS)
             raise Unavailable("the watch went silent (injected)")
-        events = self._inner.watch(
+        events = self.inner.watch(
             kind,
             resource_version=resource_version,
             namespace=namespace,
@@ -206,37 +219,6 @@ class FaultyCluster:
                     raise Unavailable("the watch broke off (injected)")
                 if self._strikes("watch_end"):
                     return
-
-    async def create(self, kind: Kind[T], body: Mapping[str, Any], *, namespace: str = "") -> T:
-        return await self._write(lambda: self._inner.create(kind, body, namespace=namespace), may_conflict=False)
-
-    async def patch(self, kind: Kind[T], key: ObjectKey, patch: Patch, *, subresource: str = "") -> T:
-        return await self._write(
-            lambda: self._inner.patch(kind, key, patch, subresource=subresource), may_conflict=True
-        )
-
-    async def delete(
-        self,
-        kind: Kind[Any],
-        key: ObjectKey,
-        *,
-        preconditions: Preconditions = ANY,
-        propagation: Propagation = Propagation.BACKGROUND,
-        grace_period_seconds: int | None = None,
-    ) -> None:
-        await self._write(
-            lambda: self._inner.delete(
-                kind,
-                key,
-                preconditions=preconditions,
-                propagation=propagation,
-                grace_period_seconds=grace_period_seconds,
-            ),
-            may_conflict=False,
-        )
-
-    async def evict(self, key: ObjectKey) -> None:
-        await self._write(lambda: self._inner.evict(key), may_conflict=False)
 
 
 class When(StrEnum):
@@ -265,16 +247,6 @@ class KillPoint:
     kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One write that was asked for."""
-
-    verb: str
-    kind: str
-    key: ObjectKey
-    subresource: str = ""
-
-
 def kill_points(writes: int) -> Iterator[KillPoint]:
     """Yield the 2 * `writes` deaths of a run that makes so many writes when nothing goes wrong."""
     for at in range(1, writes + 1):
@@ -282,7 +254,7 @@ def kill_points(writes: int) -> Iterator[KillPoint]:
             yield KillPoint(at=at, when=when)
 
 
-class KillingCluster:
+class KillingCluster(Forwarding):
     """A Cluster whose user dies at one write, and is dead from then on.
 
     Attributes:
@@ -301,7 +273,7 @@ class KillingCluster:
         died: Callable[[], None] = lambda: None,
     ) -> None:
         """Kill at the given point, or at write number `at`; 0 kills never and only counts. `died` is told of it."""
-        self._inner = inner
+        super().__init__(inner)
         self._point = point or KillPoint(at=at, when=When(when))
         self._died = died
         self._matching = 0
@@ -319,7 +291,7 @@ class KillingCluster:
         if self.is_dead:
             raise Killed("a dead process makes no calls")
 
-    async def _write(self, write: Write, call: Callable[[], Awaitable[A]]) -> A:
+    async def write(self, write: Write, call: Callable[[], Awaitable[R]]) -> R:
         self._check_alive()
         self.writes.append(write)
         self.counts[(write.verb, write.kind)] += 1
@@ -341,7 +313,7 @@ class KillingCluster:
 
     async def get(self, kind: Kind[T], key: ObjectKey) -> T:
         self._check_alive()
-        return await self._inner.get(kind, key)
+        return await self.inner.get(kind, key)
 
     async def list(
         self,
@@ -354,7 +326,7 @@ class KillingCluster:
         continue_token: str = "",
     ) -> Page[T]:
         self._check_alive()
-        return await self._inner.list(
+        return await super().list(
             kind,
             namespace=namespace,
             label_selector=label_selector,
@@ -374,7 +346,7 @@ class KillingCluster:
         timeout_seconds: float = 300.0,
     ) -> AsyncIterator[WatchEvent[T]]:
         self._check_alive()
-        events = self._inner.watch(
+        events = self.inner.watch(
             kind,
             resource_version=resource_version,
             namespace=namespace,
@@ -386,39 +358,3 @@ class KillingCluster:
             async for event in stream:
                 self._check_alive()
                 yield event
-
-    async def create(self, kind: Kind[T], body: Mapping[str, Any], *, namespace: str = "") -> T:
-        metadata = body.get("metadata") or {}
-        key = ObjectKey(namespace or metadata.get("namespace", ""), metadata.get("name", ""))
-        return await self._write(
-            Write("create", str(kind), key), lambda: self._inner.create(kind, body, namespace=namespace)
-        )
-
-    async def patch(self, kind: Kind[T], key: ObjectKey, patch: Patch, *, subresource: str = "") -> T:
-        return await self._write(
-            Write("patch", str(kind), key, subresource),
-            lambda: self._inner.patch(kind, key, patch, subresource=subresource),
-        )
-
-    async def delete(
-        self,
-        kind: Kind[Any],
-        key: ObjectKey,
-        *,
-        preconditions: Preconditions = ANY,
-        propagation: Propagation = Propagation.BACKGROUND,
-        grace_period_seconds: int | None = None,
-    ) -> None:
-        await self._write(
-            Write("delete", str(kind), key),
-            lambda: self._inner.delete(
-                kind,
-                key,
-                preconditions=preconditions,
-                propagation=propagation,
-                grace_period_seconds=grace_period_seconds,
-            ),
-        )
-
-    async def evict(self, key: ObjectKey) -> None:
-        await self._write(Write("evict", "pods", key), lambda: self._inner.evict(key))
