@@ -12,6 +12,7 @@ STEPS_MAX: Final = 100_000  # a step takes about five microseconds; templates of
 BYTES_MAX: Final = 8 * 2**20
 OUTPUT_MAX: Final = 2 * 2**20  # Kubernetes takes Secrets of 1 MiB
 SOURCE_MAX: Final = 2**20
+PATTERN_WORK_MAX: Final = 1_000_000  # automaton steps: about half a second
 DEPTH_MAX: Final = 64
 
 
@@ -44,7 +45,7 @@ class Budget:
         self._steps = self.limits.steps
         self._bytes = self.limits.allocated_bytes
         self._output = self.limits.output_bytes
-        self.patterns = Work()  # of all regular expressions together
+        self.patterns = Work(PATTERN_WORK_MAX)  # of all regular expressions together
 
     def step(self, count: int = 1) -> None:
         """Spend steps.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from typing import Final
 
 INT64_MIN: Final = -(2**63)
@@ -145,6 +146,30 @@ def format_float(number: float, verb: str = "g", precision: int = -1) -> str:
         if point - 1 < -4 or point - 1 >= threshold:
             return sign + _with_exponent(digits, point, len(digits) - 1, letter)
     return sign + _plain(digits, point)
+
+
+def format_float32(number: float) -> str:
+    """Return a float with as few digits as tell it from all others of 32 bits.
+
+    >>> [format_float32(one) for one in (0.1, 3.14159265, 1e300)]
+    ['0.1', '3.1415927', '+Inf']
+    """
+    try:
+        single = struct.unpack("f", struct.pack("f", number))[0]
+    except OverflowError:
+        single = math.copysign(math.inf, number)
+    if not math.isfinite(single):
+        return format_float(single)
+    digits = next(count for count in range(1, 10) if _as_single(f"{single:.{count - 1}e}") == single)
+    return format_float(float(f"{single:.{digits - 1}e}"))
+
+
+def _as_single(text: str) -> float:
+    try:
+        found: float = struct.unpack("f", struct.pack("f", float(text)))[0]
+    except OverflowError:
+        return math.inf
+    return found
 
 
 def binary_float(number: float) -> str:

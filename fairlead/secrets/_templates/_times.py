@@ -111,7 +111,7 @@ class Time:
     def zone_name(self) -> str:
         """Return the abbreviation of the zone, or its offset where it has none."""
         name = self.at.tzname() or ""
-        return name if name and not name.startswith("UTC+") and not name.startswith("UTC-") else self._offset("-07")
+        return name if name and not name.startswith("UTC+") and not name.startswith("UTC-") else self._offset("-0700")
 
     def _offset(self, form: str) -> str:
         seconds = int((self.at.utcoffset() or timedelta()).total_seconds())

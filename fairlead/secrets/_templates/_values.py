@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from fairlead.secrets._templates._errors import FunctionError
+from fairlead.secrets._templates._budget import Budget
+from fairlead.secrets._templates._errors import FunctionError, TemplateLimit
 from fairlead.secrets._templates._semver import Version
 from fairlead.secrets._templates._times import Duration, Month, Time, Weekday
 
@@ -150,15 +151,23 @@ def truth(value: Value) -> bool:
     return not empty(value)
 
 
-def equal(one: Value, other: Value) -> bool:
-    """Return whether two values are deeply equal, types included."""
+def equal(one: Value, other: Value, budget: Budget, depth: int = 0) -> bool:
+    """Return whether two values are deeply equal, types included.
+
+    Raises:
+        TemplateLimit: they nest too deeply, or hold too much.
+    """
     if type(one) is not type(other):
         return False
+    if not isinstance(one, list | dict):
+        return bool(one == other)
+    if depth > budget.limits.depth:
+        raise TemplateLimit(f"a value nests more than {budget.limits.depth} deep")
+    budget.step(1 + len(one) // 4)
     if isinstance(one, list):
-        return len(one) == len(other) and all(equal(left, right) for left, right in zip(one, other, strict=True))
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(value, other[key]) for key, value in one.items())
-    return bool(one == other)
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(equal(left, right, budget, depth + 1) for left, right in pairs)
+    return one.keys() == other.keys() and all(equal(value, other[key], budget, depth + 1) for key, value in one.items())
 
 
 def elements(value: Value, what: str) -> list[Any]:
@@ -172,19 +181,3 @@ def elements(value: Value, what: str) -> list[Any]:
     if value is None:
         raise FunctionError("runtime error: invalid memory address or nil pointer dereference")
     raise FunctionError(f"{what} {kind(value)}")
-
-
-def depth_of(value: Value, limit: int) -> int:
-    """Return how deep lists and maps nest in a value, looking no deeper than `limit`."""
-    level, depth = [value], 0
-    while depth < limit:
-        below: list[Value] = []
-        for one in level:
-            if isinstance(one, list):
-                below += [child for child in one if isinstance(child, list | dict)] if one else []
-            elif isinstance(one, dict):
-                below += [child for child in one.values() if isinstance(child, list | dict)]
-        if not below:
-            return depth
-        level, depth = below, depth + 1
-    return depth

@@ -20,7 +20,7 @@ import yaml
 from fairlead.secrets._templates._budget import Budget
 from fairlead.secrets._templates._errors import FunctionError, TemplateLimit
 from fairlead.secrets._templates._json import encode
-from fairlead.secrets._templates._numbers import format_float, parse_float, parse_int
+from fairlead.secrets._templates._numbers import format_float, format_float32, parse_float, parse_int
 from fairlead.secrets._templates._semver import Version
 from fairlead.secrets._templates._text import is_letter, runes, seen, valid
 from fairlead.secrets._templates._times import Time
@@ -144,8 +144,7 @@ class _Composer:
         return value
 
     def _mapping(self, depth: int) -> dict[bytes, Any]:
-        own: dict[bytes, Any] = {}
-        merged: dict[bytes, Any] = {}
+        found: dict[bytes, Any] = {}
         while not isinstance(event := self._event(), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
             value = self._node(self._event(), depth + 1)
@@ -153,10 +152,10 @@ class _Composer:
                 for source in reversed(value) if isinstance(value, list) else (value,):
                     if not isinstance(source, dict):
                         raise _failure("yaml: map merge requires map or sequence of maps as the value")
-                    merged |= source
+                    found |= source  # over what stood before it, as upstream
             else:
-                own[_key(key)] = _plain(value)
-        return merged | own
+                found[_key(key)] = _plain(value)
+        return found
 
     def _scalar(self, event: Any) -> Any:
         text: str = event.value
@@ -239,8 +238,7 @@ def _float_key(value: float) -> bytes:
         return b".nan"
     if math.isinf(value):
         return b".inf" if value > 0 else b"-.inf"
-    # Upstream writes keys as floats of 32 bits; for all but long fractions it makes no difference.
-    return format_float(value).encode()
+    return format_float32(value).encode()
 
 
 def as_json_data(value: Value) -> Value:
@@ -291,7 +289,7 @@ def _string_of(value: Value) -> bytes:
         case int():
             return b"%d" % value
         case float():
-            return format_float(value).encode()
+            return format_float32(value).encode()  # upstream writes such numbers with 32 bits
         case _:
             raise unmarshal_error(value, "string")
 
@@ -363,7 +361,7 @@ def _number_text(value: Value) -> str:
 def _string_event(text: str) -> yaml.ScalarEvent:
     if "\n" in text:
         style = "|"
-    elif isinstance(resolve(text), bytes) and text != "<<" and not _looks_special(text):
+    elif isinstance(resolve(text), bytes) and not _looks_special(text):
         style = None
     else:
         style = '"'
@@ -371,7 +369,7 @@ def _string_event(text: str) -> yaml.ScalarEvent:
 
 
 def _looks_special(text: str) -> bool:
-    return bool(_BASE60.fullmatch(text) or _TIMESTAMP.fullmatch(text) or text == "=")
+    return bool(_BASE60.fullmatch(text) or _TIMESTAMP.fullmatch(text))
 
 
 def _by_nature(one: bytes, other: bytes) -> int:

@@ -75,7 +75,7 @@ def _compact(c: Context, values: Value) -> list[Value]:
 def contains(c: Context, values: list[Any], wanted: Value) -> bool:
     """Return whether a list holds an equal value of the same type."""
     c.budget.step(len(values) // 16)
-    return any(equal(wanted, value) for value in values)
+    return any(equal(wanted, value, c.budget) for value in values)
 
 
 @_add("uniq", "mustUniq", takes=(_ANY,))

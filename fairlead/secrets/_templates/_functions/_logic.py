@@ -79,5 +79,5 @@ def _kind_is(_: Context, name: bytes, value: Value) -> bool:
 
 
 @_add("deepEqual", takes=(_ANY, _ANY))
-def _deep_equal(_: Context, one: Value, other: Value) -> bool:
-    return equal(one, other)
+def _deep_equal(c: Context, one: Value, other: Value) -> bool:
+    return equal(one, other, c.budget)
