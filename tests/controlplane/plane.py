@@ -42,13 +42,27 @@ class ControlPlane:
     folder: Path | None = None
     server: str = ""
     tokens: Mapping[str, str] = field(default_factory=dict)
+    _parts: _Parts | None = None
+
+    def restart_api_server(self, *, away_seconds: float = 0.0) -> None:
+        """Kill the API server, leave it away for a while, start it again and wait until it is ready."""
+        assert self._parts is not None, "only a control plane that was started here can be restarted"
+        self._parts.kill("kube-apiserver")
+        time.sleep(away_seconds)
+        self._parts.start_again("kube-apiserver")
+        _wait_ready(self.server, self.tokens["admin"], self._parts)
 
     def kubeconfig_for(self, user: str) -> Path:
         """Return a kubeconfig of one of the users in `tokens`."""
         assert self.folder is not None, "a cluster that was not started here has one kubeconfig only"
         path = self.folder / f"{user}.kubeconfig"
-        path.write_text(_kubeconfig(self.server, self.tokens[user], self.folder / "certs" / "apiserver.crt"))
+        path.write_text(self.kubeconfig_text(user))
         return path
+
+    def kubeconfig_text(self, user: str, *, server: str = "") -> str:
+        """Return the text of a user's kubeconfig; `server`: lead there instead, to a proxy for instance."""
+        assert self.folder is not None, "a cluster that was not started here has one kubeconfig only"
+        return _kubeconfig(server or self.server, self.tokens[user], self.folder / "certs" / "apiserver.crt")
 
 
 def free_ports(count: int) -> list[int]:
@@ -108,13 +122,24 @@ class _Parts:
         self._folder = folder
         self._commands = commands
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._flags: dict[str, tuple[str, ...]] = {}
 
     def start(self, part: str, *flags: str) -> None:
+        self._flags[part] = flags
         with (self._folder / f"{part}.log").open("ab") as log:
             process = subprocess.Popen(
                 [*self._commands[part], *flags], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self._folder
             )
         self._running.append((part, process))
+
+    def kill(self, part: str) -> None:
+        for entry in [found for found in self._running if found[0] == part]:
+            self._running.remove(entry)
+            entry[1].kill()
+            entry[1].wait()
+
+    def start_again(self, part: str) -> None:
+        self.start(part, *self._flags[part])
 
     def check(self) -> None:
         for part, process in self._running:
@@ -123,7 +148,9 @@ class _Parts:
                 raise RuntimeError(f"{part} exited with {process.returncode}:\n" + "\n".join(tail))
 
     def stop(self) -> None:
-        for _part, process in reversed(self._running):
+        # Clients before servers, whatever was started again: an API server waits for its watches.
+        order = list(self._flags)
+        for _part, process in sorted(self._running, key=lambda entry: -order.index(entry[0])):
             process.terminate()
             try:
                 process.wait(10)
@@ -178,6 +205,7 @@ def started(*, users: tuple[str, ...] = ("admin", "fairlead", "kubelet")) -> Ite
             folder=folder,
             server=server,
             tokens=tokens,
+            _parts=parts,
         )
         try:
             parts.start(

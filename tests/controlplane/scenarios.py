@@ -144,6 +144,8 @@ async def resting(stage: Stage) -> None:
     async def rests() -> bool:
         status = await status_of(stage)
         sets = await stage.list(SETS)
+        if ((status.get("canary") or {}).get("weights") or {}).get("verified") is False:
+            return False  # the route has not settled, or the status does not say so yet
         kept = {status.get("stableRS")} if status.get("phase") in ("Healthy", "Degraded") else set()
         if not kept:
             return False
@@ -261,6 +263,8 @@ async def end_state(stage: Stage) -> dict[str, Any]:
         metadata = content["metadata"]
         for name in _PASSING:
             metadata.pop(name, None)
+        if conditions := (content.get("status") or {}).get("conditions"):
+            conditions.sort(key=lambda one: one["type"])  # a map by type, in which order has no meaning
         if kind_name == "Service":
             for name in _GIVEN:
                 content["spec"].pop(name, None)
@@ -278,7 +282,7 @@ async def reported(stage: Stage) -> list[tuple[str, str, str]]:
         before = len(seen)
         await asyncio.sleep(0.5)
         seen = [one for one in await stage.list(EVENTS) if one["involvedObject"]["kind"] == ROLLOUTS.kind]
-    return sorted((one["type"], one["reason"], one["message"]) for one in seen)
+    return sorted((one["type"], one["reason"], one["message"].replace(stage.namespace, "<namespace>")) for one in seen)
 
 
 def differences(expected: Any, found: Any, path: str = "") -> list[str]:

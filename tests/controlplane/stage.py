@@ -19,7 +19,7 @@ import yaml
 from fairlead.controller.settings import Settings
 from fairlead.controller.wiring import ReferenceController
 from fairlead.core.cluster import ApplyPatch, Cluster
-from fairlead.core.errors import Conflict, NotFound
+from fairlead.core.errors import Conflict, NotFound, TooManyRequests, Unavailable
 from fairlead.core.kinds import CRDS, GATEWAYS, HTTP_ROUTES, NAMESPACES, carried
 from fairlead.core.objects import Kind, Manifest, ObjectKey
 from fairlead.kube.config import connect
@@ -71,13 +71,22 @@ class Stage:
     async def read(self, kind: Kind[Manifest], name: str) -> Mapping[str, Any]:
         """Return the object as JSON data; {} when there is none."""
         try:
-            return (await self.cluster.get(kind, self.key(name))).content
+            return (await self._patiently(lambda: self.cluster.get(kind, self.key(name)))).content
         except NotFound:
             return {}
 
     async def list(self, kind: Kind[Manifest]) -> list[Mapping[str, Any]]:
-        page = await self.cluster.list(kind, namespace=self.namespace, limit=0)
+        page = await self._patiently(lambda: self.cluster.list(kind, namespace=self.namespace, limit=0))
         return [manifest.content for manifest in page.items]
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Return what the API server answers; it may be away for a while."""
+        for _ in range(300):
+            try:
+                return await call()
+            except (Unavailable, TooManyRequests):
+                await asyncio.sleep(0.1)
+        return await call()
 
     async def until(self, what: str, holds: Callable[[], Awaitable[bool]], *, seconds: float = 60.0) -> None:
         """Wait until something holds; fail after so many seconds of the stage's time."""
