@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import re
 import sys
@@ -376,7 +377,7 @@ def test_the_deepest_template_that_is_allowed_needs_no_deep_stack() -> None:
     depth = Limits().depth - 2
     nested = "{{ if 1 }}" * (depth // 2) + "{{ " + "(" * (depth // 2) + "1" + ")" * (depth // 2) + " }}"
     frames = sys.getrecursionlimit()
-    base = len(__import__("inspect").stack(0))
+    base = len(inspect.stack(0))
     sys.setrecursionlimit(base + 600)
     try:
         assert render(nested + "{{ end }}" * (depth // 2), {}, NOW) == b"1"

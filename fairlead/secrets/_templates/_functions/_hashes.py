@@ -171,7 +171,7 @@ def _derive_password(c: Context, counter: int, kind: bytes, password: bytes, use
     templates = _TEMPLATES.get(kind)
     if templates is None:
         return b"cannot find password template " + kind
-    c.budget.share(5)
+    c.budget.share(8)
     salt = _SEED + _prefixed(user)
     key = hashlib.scrypt(password, salt=salt, n=32768, r=8, p=2, dklen=64, maxmem=2**27)
     seed = hmac.digest(key, _SEED + _prefixed(site) + counter.to_bytes(4, "big"), "sha256")

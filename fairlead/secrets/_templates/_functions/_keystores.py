@@ -281,12 +281,12 @@ def _full_pem_to_pkcs12(c: Context, certificates: bytes, key: bytes) -> bytes:
 
 @_add("pemTruststoreToPKCS12Pass", takes=(_STRING, _STRING))
 def _trust_store_pass(c: Context, text: bytes, password: bytes) -> bytes:
-    from cryptography.hazmat.primitives.serialization import pkcs12
-
     c.budget.share(50)
     certificates = _certificates(text)
     if not certificates:
         raise FunctionError("failed to decode PEM block")
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
     named = [pkcs12.PKCS12Certificate(one, one.subject.rfc4514_string().encode()) for one in certificates]
     try:
         return base64.b64encode(pkcs12.serialize_java_truststore(named, _encryption(password)))
@@ -381,12 +381,12 @@ def _octet_key(key: dict[bytes, Any]) -> Any:
 
 @_add("jwkPublicKeyPem", takes=(_STRING,))
 def _jwk_public(c: Context, text: bytes) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     c.budget.share(50)
     key = _web_key(c, text)
     if hasattr(key, "private_bytes"):
         raise FunctionError("x509: unsupported public key type: the JWK is a private key")
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     pem: bytes = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return pem
 
