@@ -10,21 +10,25 @@ from dataclasses import dataclass
 
 from fairlead.core.decision import Event
 from fairlead.core.kinds import ReplicaSet
+from fairlead.rollouts import _affinity, _ephemeral
 from fairlead.rollouts._revisions import (
     REVISION,
     annotations_wanted,
     beyond_history,
     claims,
     next_revision,
+    pod_hash_of,
     replica_set_body,
     revision_of,
 )
 from fairlead.rollouts._scaling import Change, Sizes, annotations_for, scaled_event
 from fairlead.rollouts._situation import Roles, Situation
+from fairlead.rollouts._stanzas import Metadata
 from fairlead.rollouts._traffic import Traffic
 from fairlead.rollouts.actions import (
     Action,
     CreateReplicaSet,
+    MarkPods,
     PatchReplicaSet,
     PatchRollout,
     Target,
@@ -39,6 +43,7 @@ class Acts:
     revision: tuple[Action, ...] = ()
     grow: tuple[PatchReplicaSet, ...] = ()
     shrink: tuple[PatchReplicaSet, ...] = ()
+    marks: tuple[MarkPods, ...] = ()
     forget: tuple[Action, ...] = ()
     revision_events: tuple[Event, ...] = ()
     scaling_events: tuple[Event, ...] = ()
@@ -65,7 +70,14 @@ def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) ->
     number = next_revision(revisions)
     if not revisions.exists:
         replicas = sizes.changes.get(revisions.current.metadata.name, Change(replicas=0)).replicas
-        body = replica_set_body(rollout, situation.spec, revisions, replicas)
+        body = replica_set_body(
+            rollout,
+            situation.spec,
+            revisions,
+            replicas,
+            marks=_wanted_marks(situation, roles, revisions.current),
+            avoid=_avoided(roles),
+        )
         name = revisions.current.metadata.name
         created = Event("NewReplicaSetCreated", f"Created ReplicaSet {name} (revision {number})")
         scaled = scaled_event(situation, revisions.current, replicas)
@@ -93,9 +105,13 @@ def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) ->
         return Acts(revision=tuple(revision), revision_events=tuple(revision_events), scaling_events=tuple(scaling))
     grow: list[PatchReplicaSet] = []
     shrink: list[PatchReplicaSet] = []
+    marks: list[MarkPods] = []
     stable = () if roles.stable is None or roles.stable is roles.new else (roles.stable,)
     for found in (*stable, roles.new, *roles.others):
-        patch = _patch(situation, roles, found, sizes.changes.get(found.metadata.name))
+        change = sizes.changes.get(found.metadata.name, Change(replicas=found.spec.replicas))
+        marking = _marking(situation, roles, found)
+        marks += _pods(situation, found, change, marking)
+        patch = _patch(situation, roles, found, change, marking)
         if patch is None:
             continue
         is_smaller = patch.replicas is not None and patch.replicas < found.spec.replicas
@@ -106,34 +122,84 @@ def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) ->
         revision=tuple(revision),
         grow=tuple(grow),
         shrink=tuple(shrink),
+        marks=tuple(marks),
         forget=beyond_history(situation.spec.history_limit, roles.others),
         revision_events=tuple(revision_events),
         scaling_events=tuple(scaling),
     )
 
 
-def _patch(situation: Situation, roles: Roles, found: ReplicaSet, change: Change | None) -> PatchReplicaSet | None:
+def _wanted_marks(situation: Situation, roles: Roles, found: ReplicaSet) -> Metadata:
+    return _ephemeral.wanted_for(
+        situation.spec,
+        is_new=found is roles.new,
+        is_stable=found is roles.stable,
+        has_stable=roles.stable is not None,
+    )
+
+
+def _avoided(roles: Roles) -> str:
+    """Return the hash of the pods that those of the current revision keep away from; empty: of none."""
+    return "" if roles.stable is None or roles.stable is roles.new else pod_hash_of(roles.stable)
+
+
+def _marking(situation: Situation, roles: Roles, found: ReplicaSet) -> _ephemeral.Marking:
+    known = situation.seen.marked.get(found.metadata.uid)
+    standing = _ephemeral.mark(found, _ephemeral.injected_into(found), is_marked=True)
+    return _ephemeral.mark(found, _wanted_marks(situation, roles, found), is_marked=known == standing.text)
+
+
+def _pods(situation: Situation, found: ReplicaSet, change: Change, marking: _ephemeral.Marking) -> tuple[MarkPods, ...]:
+    """Return the action that makes the pods of a ReplicaSet carry what they must, unless they are known to."""
+    metadata, text = found.metadata, marking.text
+    if not text or not metadata.uid or metadata.is_deleting or found.spec.replicas == 0 or change.replicas == 0:
+        return ()
+    is_written = not marking.template and not marking.annotations
+    if is_written and situation.seen.marked.get(metadata.uid) == text:
+        return ()
+    is_seen = found.status.observed_generation >= metadata.generation
+    if is_written and not is_seen:
+        return ()  # pods are still made from the former template: they were marked once, and will be again
+    return (
+        MarkPods(
+            target=Target.of(metadata),
+            pod_hash=pod_hash_of(found),
+            labels=marking.labels,
+            annotations=marking.pod_annotations,
+            text=text,
+            is_final=is_written,
+        ),
+    )
+
+
+def _patch(
+    situation: Situation, roles: Roles, found: ReplicaSet, change: Change, marking: _ephemeral.Marking
+) -> PatchReplicaSet | None:
     """Return the one write that makes a ReplicaSet what it should be; None when it is so."""
     if not found.metadata.uid or found.metadata.is_deleting:
         return None
     is_current = found is situation.revisions.current
-    change = change or Change(replicas=found.spec.replicas)
-    annotations: dict[str, str | None] = {}
+    annotations: dict[str, str | None] = dict(marking.annotations)
+    template = {"metadata": marking.template} if marking.template else {}
     min_ready = None
     if is_current:
         wanted = annotations_wanted(situation.seen.metadata, situation.revisions)
         annotations |= {key: text for key, text in wanted.items() if found.metadata.annotations.get(key) != text}
         if found.spec.min_ready_seconds != situation.spec.min_ready_seconds:
             min_ready = situation.spec.min_ready_seconds
+        if avoid := _avoided(roles):
+            namespace = situation.seen.metadata.namespace
+            template |= _affinity.renew(found, situation.spec, avoid=avoid, namespace=namespace)
     is_active = is_current or found is roles.stable
     annotations |= annotations_for(situation, found, change, is_active=is_active)
     replicas = change.replicas if change.replicas != found.spec.replicas else None
-    if replicas is None and not annotations and min_ready is None:
+    if replicas is None and not annotations and min_ready is None and not template:
         return None
     return PatchReplicaSet(
         target=Target.of(found.metadata),
         replicas=replicas,
         annotations=tuple(annotations.items()),
         min_ready_seconds=min_ready,
+        template=template,
         event=scaled_event(situation, found, change.replicas),
     )

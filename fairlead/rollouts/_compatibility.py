@@ -109,15 +109,12 @@ TABLE: tuple[Entry, ...] = (
         f"{_CANARY}.abortScaleDownDelaySeconds",
         f"{_CANARY}.minPodsPerReplicaSet",
         f"{_CANARY}.replicaProgressThreshold.**",
+        f"{_CANARY}.antiAffinity.**",
     ),
-    _ignored(f"{_CANARY}.antiAffinity.**", "new pods may share a node with stable ones"),
-    _ignored(
+    *_honoured(
         f"{_CANARY}.canaryMetadata.**",
-        "pods do not get it; a Service that selects by it is refused because the labels do not match",
-    ),
-    _ignored(
         f"{_CANARY}.stableMetadata.**",
-        "pods do not get it; a Service that selects by it is refused because the labels do not match",
+        note="but for labels that the Rollout selects by",
     ),
     _ignored(f"{_CANARY}.dynamicStableScale", "stable keeps its full size during an update"),
     _refused(f"{_CANARY}.pingPong.**", "pingPong Services are"),

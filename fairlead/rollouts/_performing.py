@@ -12,12 +12,15 @@ from typing import Any, assert_never
 
 import msgspec
 
+from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch, Preconditions, Propagation
 from fairlead.core.errors import AlreadyExists, ClusterError, FairleadError, NotFound, ProviderError, TooManyRequests
 from fairlead.core.kinds import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES, ReplicaSet, Rollout
 from fairlead.core.objects import Kind, ObjectKey, controller_reference
 from fairlead.core.traffic import TrafficRouter
+from fairlead.rollouts import _ephemeral
 from fairlead.rollouts._analysis import is_reusable
+from fairlead.rollouts._marking import mark_pods
 from fairlead.rollouts._template import HASH_LABEL, templates_equal
 from fairlead.rollouts._validation import MANAGED_BY
 from fairlead.rollouts.actions import (
@@ -29,6 +32,7 @@ from fairlead.rollouts.actions import (
     DeleteReplicaSet,
     DeleteRun,
     EvictPod,
+    MarkPods,
     PatchReplicaSet,
     PatchRollout,
     ReleaseReplicaSet,
@@ -63,12 +67,16 @@ class Outcome:
         done: the actions that changed something.
         router_error: why the route could not be written; the other actions were carried out nevertheless.
         renamed: runs that were created under another name than decided.
+        marked: UIDs of ReplicaSets, and what all their pods are known to carry now.
+        pods_error: why some pods could not be marked; everything else was carried out nevertheless.
     """
 
     version: str
     done: list[Action]
     router_error: ClusterError | ProviderError | None = None
     renamed: tuple[tuple[str, str], ...] = ()
+    marked: tuple[tuple[str, str], ...] = ()
+    pods_error: ClusterError | None = None
 
 
 class Performer:
@@ -77,10 +85,12 @@ class Performer:
     Args:
         rollout: that was decided on.
         routers: of the Rollout, in the order of the spec.
+        clock: for what is tried again in between.
     """
 
-    def __init__(self, cluster: Cluster, rollout: Rollout, routers: tuple[TrafficRouter, ...]) -> None:
+    def __init__(self, cluster: Cluster, rollout: Rollout, routers: tuple[TrafficRouter, ...], clock: Clock) -> None:
         self._cluster = cluster
+        self._clock = clock
         self._rollout = rollout
         self._meta = rollout.metadata
         self._routers = routers
@@ -137,6 +147,8 @@ class Performer:
                 await self._delete(ANALYSIS_RUNS, target)
             case EvictPod(name=name):
                 return await self._evict(name)
+            case MarkPods():
+                return await self._mark(action)
             case _:
                 assert_never(action)
         return True
@@ -164,11 +176,15 @@ class Performer:
 
     async def _create_replica_set(self, action: CreateReplicaSet) -> None:
         try:
-            await self._cluster.create(REPLICA_SETS, action.body, namespace=self._meta.namespace)
+            created: ReplicaSet = await self._cluster.create(REPLICA_SETS, action.body, namespace=self._meta.namespace)
         except AlreadyExists:
             await self._compare(action)
         except ClusterError as error:
             raise CreationError(action.name, error) from error
+        else:
+            # Its pods are born with what its template has.
+            born_with = _ephemeral.mark(created, _ephemeral.injected_into(created), is_marked=True)
+            self.outcome.marked += ((created.metadata.uid, born_with.text),)
 
     async def _compare(self, action: CreateReplicaSet) -> None:
         """Return if the ReplicaSet of that name is the wanted one; read from the server, for caches may be behind.
@@ -178,9 +194,9 @@ class Performer:
         """
         existing: ReplicaSet = await self._cluster.get(REPLICA_SETS, self._key(action.name))
         controller = existing.metadata.controller
-        wanted = msgspec.json.encode(action.body["spec"]["template"])
+        body = msgspec.json.decode(msgspec.json.encode(action.body), type=ReplicaSet)
         is_ours = controller is not None and controller.uid == self._meta.uid
-        if not is_ours or not templates_equal(wanted, existing.spec.template):
+        if not is_ours or not templates_equal(_ephemeral.bare_template(body), _ephemeral.bare_template(existing)):
             raise CollisionError(f"ReplicaSet {action.name} exists, and has another template or owner")
 
     async def _patch_rollout(self, action: PatchRollout) -> None:
@@ -208,6 +224,13 @@ class Performer:
                 controller_reference(api_version=ROLLOUTS.api_version, kind=ROLLOUTS.kind, metadata=self._meta)
             )
         await self._patch(REPLICA_SETS, target, {"metadata": {"ownerReferences": owners}})
+
+    async def _mark(self, action: MarkPods) -> bool:
+        has_changed, error = await mark_pods(self._cluster, self._clock, self._meta.namespace, action)
+        self.outcome.pods_error = self.outcome.pods_error or error
+        if error is None and action.is_final:
+            self.outcome.marked += ((action.target.uid, action.text),)
+        return has_changed
 
     # --- runs and pods ----------------------------------------------------------------------------------------------
 
@@ -252,6 +275,8 @@ def _replica_set_patch(action: PatchReplicaSet) -> dict[str, Any]:
         spec["replicas"] = action.replicas
     if action.min_ready_seconds is not None:
         spec["minReadySeconds"] = action.min_ready_seconds
+    if action.template:
+        spec["template"] = dict(action.template)
     return body | ({"spec": spec} if spec else {})
 
 

@@ -23,7 +23,10 @@ import msgspec
 from fairlead.core.kinds import LabelSelector, ReplicaSet, ReplicaSetSpec
 from fairlead.core.objects import ObjectMeta, controller_reference
 from fairlead.core.selectors import matches
+from fairlead.rollouts import _affinity, _ephemeral
+from fairlead.rollouts._ephemeral import bare_template
 from fairlead.rollouts._hash import template_hash
+from fairlead.rollouts._stanzas import Metadata
 from fairlead.rollouts._template import HASH_LABEL, Form, digest, templates_equal, written
 from fairlead.rollouts.actions import (
     Action,
@@ -116,7 +119,7 @@ def _find(spec: RolloutSpec, status: RolloutStatus, oldest_first: list[ReplicaSe
     alike = [
         found
         for found in oldest_first
-        if not _was_edited(found) and templates_equal(spec.template, found.spec.template)
+        if not _was_edited(found) and templates_equal(spec.template, bare_template(found))
     ]
     # After a change of hash several may be alike: the one in use must not lose its part to an older one.
     for preferred in (status.pod_hash, status.stable_hash):
@@ -132,7 +135,7 @@ def _was_edited(found: ReplicaSet) -> bool:
     Such a one must not be taken for the revision that it looks like now: its pods are of another one (rollouts #4976).
     """
     made_from = found.metadata.annotations.get(MADE_FROM)
-    return made_from is not None and made_from != digest(bytes(found.spec.template))
+    return made_from is not None and made_from != digest(bare_template(found))
 
 
 def _unborn(rollout: ObjectMeta, pod_hash: str) -> ReplicaSet:
@@ -160,16 +163,30 @@ def annotations_wanted(rollout: ObjectMeta, revisions: Revisions) -> dict[str, s
     return wanted
 
 
-def replica_set_body(rollout: ObjectMeta, spec: RolloutSpec, revisions: Revisions, replicas: int) -> dict[str, Any]:
+def replica_set_body(
+    rollout: ObjectMeta,
+    spec: RolloutSpec,
+    revisions: Revisions,
+    replicas: int,
+    *,
+    marks: Metadata = Metadata(),  # noqa: B008 - frozen
+    avoid: str = "",
+) -> dict[str, Any]:
     """Return the complete ReplicaSet of the current revision.
 
     The template is written as Go writes it after reading, that is, without values that it could not read: the API
     server would refuse the whole ReplicaSet for one of them.
+
+    Args:
+        marks: what its pods carry to show which part they play.
+        avoid: hash label of the pods whose nodes they keep away from, if the spec asks for that.
     """
     pod_hash = revisions.pod_hash
     template: dict[str, Any] = msgspec.json.decode(written(spec.template), type=dict[str, Any])
     labels = {**spec.template_labels, HASH_LABEL: pod_hash}
     template["metadata"] = {**template.get("metadata", {}), "labels": labels}
+    template = _affinity.inject(template, _affinity.anti_affinity_of(spec), avoid=avoid, namespace=rollout.namespace)
+    template, injected = _ephemeral.inject(template, marks)
     selector = msgspec.to_builtins(spec.selector) if spec.selector else {}
     selector["matchLabels"] = {**selector.get("matchLabels", {}), HASH_LABEL: pod_hash}
     return {
@@ -183,6 +200,7 @@ def replica_set_body(rollout: ObjectMeta, spec: RolloutSpec, revisions: Revision
                 **annotations_wanted(rollout, revisions),
                 DESIRED_REPLICAS: str(spec.replicas_wanted),
                 MADE_FROM: digest(bytes(spec.template)),
+                **injected,
             },
             "ownerReferences": [
                 controller_reference(api_version="argoproj.io/v1alpha1", kind="Rollout", metadata=rollout)

@@ -329,12 +329,13 @@ def _without(
         if kept:
             metadata[field] = kept
     spec.pop("serviceAccount", None)
-    if affinity := _affinity_without_injected(spec.pop("affinity", {})):
+    if affinity := affinity_without_injected(spec.pop("affinity", {})):
         spec["affinity"] = affinity
     return {"metadata": metadata, "spec": spec}
 
 
-def _affinity_without_injected(affinity: Mapping[str, Any]) -> dict[str, Any]:
+def affinity_without_injected(affinity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an affinity without the terms that keep pods of two revisions apart."""
     kept = dict(affinity)
     against = dict(kept.pop("podAntiAffinity", {}))
     for field in (

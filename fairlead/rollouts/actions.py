@@ -7,7 +7,7 @@ read) makes the API server refuse what was decided about another object or anoth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fairlead.core.decision import Event
@@ -64,12 +64,14 @@ class PatchReplicaSet:
         replicas: None: as it is.
         annotations: a value of None removes the key.
         min_ready_seconds: None: as it is.
+        template: merge patch below `spec.template`; its meaning to a user is never changed.
     """
 
     target: Target
     replicas: int | None = None
     annotations: tuple[tuple[str, str | None], ...] = ()
     min_ready_seconds: int | None = None
+    template: Mapping[str, Any] = field(default_factory=dict)
     event: Event | None = None
 
 
@@ -154,6 +156,25 @@ class EvictPod:
     uid: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkPods:
+    """Make the pods of a ReplicaSet that live now carry labels and annotations; all their others stay.
+
+    Attributes:
+        target: the ReplicaSet.
+        labels, annotations: a value of None removes the key.
+        text: what this asks for, to be remembered when it is done.
+        is_final: the ReplicaSet controller makes right pods by now: nobody has to look again.
+    """
+
+    target: Target
+    pod_hash: str
+    labels: Mapping[str, str | None]
+    annotations: Mapping[str, str | None]
+    text: str
+    is_final: bool
+
+
 Action = (
     SetWeights
     | CreateReplicaSet
@@ -168,6 +189,7 @@ Action = (
     | CancelRun
     | DeleteRun
     | EvictPod
+    | MarkPods
 )
 
 

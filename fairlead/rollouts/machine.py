@@ -270,6 +270,7 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
         *(() if first else weights),
         *acts.shrink,
         *runs.actions,
+        *acts.marks,
         *acts.forget,
         *restart.actions,
     )

@@ -35,6 +35,7 @@ class Observation:
         plans: by step index (None: in the background), what the analysis stanzas amount to.
         pods: of the Rollout's ReplicaSets; only needed while a restart is wanted.
         released: Services that still carry our mark though the spec does not name them any more.
+        marked: by UID of ReplicaSets, what all their pods are known to carry (`MarkPods.text`).
     """
 
     metadata: ObjectMeta
@@ -48,3 +49,4 @@ class Observation:
     plans: Mapping[int | None, Plan] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
     released: tuple[Service, ...] = ()
+    marked: Mapping[str, str] = field(default_factory=dict)

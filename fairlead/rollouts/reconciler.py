@@ -94,6 +94,7 @@ def observe(
     now: datetime,
     *,
     pods: Sequence[Pod] = (),
+    marked: Mapping[str, str] | None = None,
 ) -> Observation:
     """Return what the cluster looks like around a Rollout, from the views alone."""
     metadata = rollout.metadata
@@ -123,6 +124,7 @@ def observe(
         ),
         pods=tuple(pods),
         released=tuple(found for found in managed if found.metadata.name not in named),
+        marked=dict(marked or {}),
     )
 
 
@@ -188,6 +190,7 @@ class RolloutReconciler:
         self._instance_id = instance_id
         self._journal = journal or Journal()
         self._known: dict[ObjectKey, str] = {}  # UIDs of the Rollouts that have been looked at
+        self._marked: dict[ObjectKey, dict[str, str]] = {}  # by UID of ReplicaSets, what all their pods carry
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
         """Observe, decide and act; return when to look again at the latest.
@@ -199,6 +202,7 @@ class RolloutReconciler:
             rollout = self._views.rollouts.get(key)
             if rollout is None:
                 self._journal.forget(key)
+                self._marked.pop(key, None)
                 self._say_gone(key)
                 await self._release(key)
                 return None
@@ -228,16 +232,20 @@ class RolloutReconciler:
         pods = await self._pods(rollout.metadata, spec, status)
         now = self._clock.now()
         routing = Routing() if isinstance(spec, SpecError) else route(rollout.metadata, spec, self._routers)
-        seen = observe(rollout, spec, status, self._views, self._planner, routing, now, pods=pods)
+        marked = self._marked.get(rollout.metadata.key)
+        seen = observe(rollout, spec, status, self._views, self._planner, routing, now, pods=pods, marked=marked)
         return decide(spec, status, seen, now), stored, routing.routers
 
     async def _once(self, key: ObjectKey, rollout: Rollout) -> tuple[datetime | None, bool]:
         """Decide once and act; return when to look again, and whether anything but the status was written."""
         decision, stored, routers = await self._decide(rollout)
-        performer = Performer(self._cluster, rollout, routers)
+        performer = Performer(self._cluster, rollout, routers, self._clock)
         outcome = performer.outcome
         try:
-            await performer.perform(decision.actions)
+            try:
+                await performer.perform(decision.actions)
+            finally:
+                self._remember_marks(key, rollout.metadata.uid, outcome)
         except CollisionError as error:
             await self._collide(rollout, stored, outcome, str(error))
             return self._clock.now(), True
@@ -266,7 +274,17 @@ class RolloutReconciler:
         if outcome.router_error is not None:
             self._record(rollout, (Event("TrafficRoutingError", str(outcome.router_error), EventType.WARNING),))
             raise outcome.router_error
+        if outcome.pods_error is not None:
+            raise outcome.pods_error
         return earliest(decision.wake_at, held), bool(outcome.done)
+
+    def _remember_marks(self, key: ObjectKey, uid: str, outcome: Outcome) -> None:
+        """Remember what pods carry, of ReplicaSets that still exist."""
+        marked = self._marked.get(key, {}) | {found: text for found, text in outcome.marked if text}
+        if not marked:
+            return
+        owned = {found.metadata.uid for found in self._views.replica_sets.by_index(REPLICA_SETS_BY_OWNER, uid)}
+        self._marked[key] = {found: text for found, text in marked.items() if found in owned}
 
     # --- what is read besides the views ---------------------------------------------------------------------------
 

@@ -43,7 +43,16 @@ def steps(*, routed: bool) -> st.SearchStrategy[list[dict[str, Any]]]:
 def spec_contents(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a valid spec of version 2 as JSON data."""
     routed = draw(st.booleans())
-    canary: dict[str, Any] = {}
+    canary: dict[str, Any] = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "canaryMetadata": st.just({"labels": {"role": "canary", "tier": "x"}}),
+                "stableMetadata": st.just({"labels": {"role": "stable"}, "annotations": {"on": "call"}}),
+                "antiAffinity": st.just({"requiredDuringSchedulingIgnoredDuringExecution": {}}),
+            },
+        )
+    )
     if draw(st.booleans()):
         canary["analysis"] = {**ANALYSIS, "startingStep": draw(st.integers(0, 3))}
     if routed:

@@ -46,7 +46,7 @@ class Stage:
         self.rollout = rollout
 
     async def perform(self, *actions: Action, routers: tuple[Any, ...] = ()) -> Performer:
-        performer = Performer(self.sim.cluster, self.rollout, routers)
+        performer = Performer(self.sim.cluster, self.rollout, routers, self.sim.clock)
         await performer.perform(actions)
         return performer
 
@@ -276,7 +276,7 @@ def test_a_route_that_cannot_be_written_keeps_nothing_else_from_being_done() -> 
 
 def test_any_other_refusal_ends_it_and_what_was_done_is_known() -> None:
     async def story(stage: Stage) -> None:
-        performer = Performer(stage.sim.cluster, stage.rollout, (Router(),))
+        performer = Performer(stage.sim.cluster, stage.rollout, (Router(),), stage.sim.clock)
         await stage.perform(stage.creation())
         target = await stage.target(REPLICA_SETS, NAME)
         stale = PatchReplicaSet(target=Target(target.name, target.uid, "1"), replicas=3)

@@ -22,6 +22,7 @@ from fairlead.core.objects import ObjectMeta, rfc3339
 from fairlead.core.patches import merge
 from fairlead.core.plans import Plan
 from fairlead.core.traffic import Held, TrafficSeen, Weights
+from fairlead.rollouts._ephemeral import injected_into, mark
 from fairlead.rollouts._invalid import understand
 from fairlead.rollouts._journal import Journal
 from fairlead.rollouts.actions import (
@@ -33,6 +34,7 @@ from fairlead.rollouts.actions import (
     DeleteReplicaSet,
     DeleteRun,
     EvictPod,
+    MarkPods,
     PatchReplicaSet,
     PatchRollout,
     ReleaseReplicaSet,
@@ -97,6 +99,8 @@ class World:
     crash_after: int | None = None  # kill the controller after so many further writes
     decisions: list[Decision[RolloutStatus, Action]] = field(default_factory=list)
     history: list[tuple[datetime, int]] = field(default_factory=list)  # canary weights as written
+    marked: dict[str, str] = field(default_factory=dict)  # what pods are known to carry; lost in a crash
+    carried: dict[str, dict[str, str | None]] = field(default_factory=dict)  # labels of the pods of a ReplicaSet
     number: int = 1
     journal: Journal = field(default_factory=Journal)
 
@@ -149,6 +153,7 @@ class World:
             traffic=self._traffic() if self.is_routed else None,
             runs=tuple(self.runs.values()),
             plans={key: Plan(spec=self.plan_spec) for key in keys},
+            marked=dict(self.marked),
         )
 
     def _endpoints(self) -> dict[str, dict[str, int]]:
@@ -237,6 +242,8 @@ class World:
                     "creationTimestamp": rfc3339(self.now),
                 }
                 self.replica_sets[name] = msgspec.json.decode(msgspec.json.encode(content), type=ReplicaSet)
+                created = self.replica_sets[name]
+                self.marked[created.metadata.uid] = mark(created, injected_into(created), is_marked=True).text
                 self._written(f"create ReplicaSet {name}")
             case PatchReplicaSet():
                 self._patch_replica_set(action)
@@ -278,6 +285,13 @@ class World:
             case DeleteReplicaSet(target=target):
                 del self.replica_sets[target.name]
                 self._written(f"delete ReplicaSet {target.name}")
+            case MarkPods(target=target, labels=labels, text=text, is_final=is_final):
+                if is_final:
+                    self.marked[target.uid] = text
+                before = self.carried.get(target.name, {})
+                self.carried[target.name] = {**before, **labels}
+                if self.carried[target.name] != before:
+                    self._written(f"mark pods of {target.name}")
             case AdoptReplicaSet() | ReleaseReplicaSet() | ReleaseService() | EvictPod():
                 raise AssertionError(f"not expected here: {action}")
 
@@ -307,6 +321,9 @@ class World:
             spec = with_fields(spec, replicas=action.replicas)
         if action.min_ready_seconds is not None:
             spec = with_fields(spec, min_ready_seconds=action.min_ready_seconds)
+        if action.template:
+            template = merge(msgspec.json.decode(spec.template), action.template)
+            spec = with_fields(spec, template=msgspec.Raw(msgspec.json.encode(template)))
         metadata = with_fields(
             stored.metadata,
             annotations=annotations,
@@ -368,6 +385,7 @@ class World:
             self.wake_at = self.reconcile()
         except Crash:
             self.journal = Journal()  # a new process remembers nothing
+            self.marked = {}
             self.wake_at = self.reconcile()
 
     wake_at: datetime | None = None
