@@ -71,6 +71,7 @@ DEFAULTS = PlannerSettings()
 PROBE = Backoff(first=1.0, most=30.0)
 THROTTLED = Backoff(first=1.0, most=60.0)  # for a store that does not say how long
 THROTTLED_TRIES_MAX = 3
+EARLY_SECONDS = 1e-6  # a timer may ring that much too early: clocks round
 BATCH_WAIT_SECONDS = 0.25  # tokens for a full batch are not saved up for longer than this
 
 
@@ -241,6 +242,7 @@ class _Source:
         self._last_error: FairleadError = _unavailable("the store has not answered yet")
         self._closing: set[asyncio.Task[None]] = set()
         self._house: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def connections(self) -> int:
@@ -264,9 +266,8 @@ class _Source:
     ) -> asyncio.Future[Answer]:
         key = (handle.revision, handle.namespace), question
         loop = asyncio.get_running_loop()
-        self._forget_kept()
         kept = self._kept.get(key)
-        if kept is not None and kept.started_at >= not_before:
+        if kept is not None and kept.started_at >= not_before and kept.expires_at > self._clock.monotonic():
             return _done(loop, kept.answer)
         flying = self._flying.get(key)
         if flying is not None and flying.started_at is not None and flying.started_at >= not_before:
@@ -501,34 +502,37 @@ class _Source:
     # --- housekeeping ------------------------------------------------------------------------------------------------
 
     def _keep_house(self) -> None:
-        if self._house is None and (self._stores or self._kept):
-            self._house = asyncio.create_task(self._tidy(), name=f"store-{self._uid}-house")
+        """Have answers forgotten and idle connections closed in time, as long as there are any."""
+        if self._sweeper is None and self._kept:
+            self._sweeper = asyncio.create_task(self._sweep(), name=f"store-{self._uid}-sweeper")
+        if self._house is None and self._stores:
+            self._house = asyncio.create_task(self._close_idle(), name=f"store-{self._uid}-house")
 
-    async def _tidy(self) -> None:
-        """Forget answers and close connections in time, as long as there are any."""
-        while self._stores or self._kept:
+    async def _sweep(self) -> None:
+        while self._kept:
+            due = min(kept.expires_at for kept in self._kept.values())
+            await self._clock.sleep(due - self._clock.monotonic())
             self._forget_kept()
-            idle = [at + self._settings.idle_seconds for key, at in self._used_at.items() if key in self._stores]
-            due = min([*idle, *(kept.expires_at for kept in self._kept.values())], default=None)
-            if due is None:
-                break
-            seconds = due - self._clock.monotonic()
-            if seconds > 0:
-                await self._clock.sleep(seconds)
-                continue
+        self._sweeper = None
+
+    async def _close_idle(self) -> None:
+        while self._stores:
+            due = min(self._used_at[identity] for identity in self._stores) + self._settings.idle_seconds
+            await self._clock.sleep(due - self._clock.monotonic())
             for identity in tuple(self._stores):
-                if self._used_at[identity] + self._settings.idle_seconds <= self._clock.monotonic():
+                idle_at = self._used_at[identity] + self._settings.idle_seconds
+                if idle_at <= self._clock.monotonic() + EARLY_SECONDS:
                     self._drop(identity)
         self._house = None
 
     def _forget_kept(self) -> None:
         now = self._clock.monotonic()
-        for key in [key for key, kept in self._kept.items() if kept.expires_at <= now]:
+        for key in [key for key, kept in self._kept.items() if kept.expires_at <= now + EARLY_SECONDS]:
             del self._kept[key]
 
     async def close(self, why: str) -> None:
         """Tell those who wait, end what runs, log out."""
-        running = [task for task in (self._pump, self._house, *self._tasks) if task is not None]
+        running = [task for task in (self._pump, self._house, self._sweeper, *self._tasks) if task is not None]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

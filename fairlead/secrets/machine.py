@@ -88,14 +88,14 @@ class Subject:
     Attributes:
         spec: None: it cannot be understood, and `error` says why.
         version: of spec and metadata, as `status.syncedResourceVersion` records it.
-        align: see `Timing`.
+        timing: when it is read again; None with an error.
     """
 
     metadata: ObjectMeta
     spec: ExternalSecretSpec | None
     error: str = ""
     version: str = ""
-    align: timedelta | None = None
+    timing: Timing | None = None
 
     @property
     def target_name(self) -> str:
@@ -126,8 +126,11 @@ def prepare(metadata: ObjectMeta, raw: bytes | msgspec.Raw, *, aligned: bool = F
     except SpecError as error:
         return Subject(metadata=metadata, spec=None, error=str(error), version=version)
     found = "; ".join(str(problem) for problem in _validation.problems(spec))
-    align = _phase(metadata, spec) if aligned and not found else None
-    return Subject(metadata=metadata, spec=spec, error=found, version=version, align=align)
+    timing = None
+    if not found:
+        align = _phase(metadata, spec) if aligned else None
+        timing = Timing(policy=spec.refresh, interval=spec.interval, windows=spec.sync_windows, align=align)
+    return Subject(metadata=metadata, spec=spec, error=found, version=version, timing=timing)
 
 
 def _phase(metadata: ObjectMeta, spec: ExternalSecretSpec) -> timedelta | None:
@@ -208,7 +211,8 @@ def _look(
         if now < seen.retry_at:
             blocker = Blocker(reason="Retrying", what=f"the last sync failed: {seen.told.error}", at=seen.retry_at)
             return SecretDecision(status=status, wake_at=seen.retry_at, blocked_on=blocker)
-    timing = Timing(policy=spec.refresh, interval=spec.interval, windows=spec.sync_windows, align=subject.align)
+    timing = subject.timing
+    assert timing is not None, "what is wrong is not read"
     # What this process did counts: the stored time lags behind, or is ahead where a clock was wrong.
     refreshed_at = seen.refreshed_at or status.refresh_time
     due = _schedule.is_due(timing, status, subject.version, refreshed_at=refreshed_at, now=now)
@@ -219,7 +223,7 @@ def _look(
         cause = Cause.DRIFTED
     if cause is Cause.CHANGED:
         not_before = now  # a change may be somebody's way to ask for the value of this moment
-    is_periodic = spec.refresh is RefreshPolicy.PERIODIC and spec.interval > timedelta(0)
+    is_periodic = timing.policy is RefreshPolicy.PERIODIC and timing.interval > timedelta(0)
     if cause is None and seen.stores_changed and is_periodic:
         cause = Cause.CHANGED
     if cause is None:

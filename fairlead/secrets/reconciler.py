@@ -152,6 +152,7 @@ class _Live:
 
     uid: str
     subject: Subject
+    refers_to: tuple[StoreName, ...]
     version: str
     status: ExternalSecretStatus
     stored: ExternalSecretStatus
@@ -215,6 +216,7 @@ class ExternalSecretReconciler:
         self._settings = settings
         self._limits = Limits(cluster_stores=settings.cluster_stores and views.cluster_stores is not None)
         self._live: dict[ObjectKey, _Live] = {}
+        self._ready: dict[str, tuple[str, bool | None]] = {}  # by UID of a store: resourceVersion, and its verdict
         planner.on_recovery(self._store_is_back)
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
@@ -230,7 +232,7 @@ class ExternalSecretReconciler:
         live = self._known(key, found)
         wake_at = None
         for _ in range(ROUNDS_MAX):
-            reaches = self._reaches(live.subject)
+            reaches = self._reaches(live)
             seen = self._observe(live, reaches)
             decision = decide(live.subject, live.status, seen, self._clock.now(), limits=self._limits)
             self._take_over(key, live, decision, reaches)
@@ -269,9 +271,11 @@ class ExternalSecretReconciler:
             live = None
         if live is None:
             status = decode_status(found.status)
+            subject = self._prepared(found)
             live = _Live(
                 uid=found.metadata.uid,
-                subject=self._prepared(found),
+                subject=subject,
+                refers_to=_refers_to(subject),
                 version=found.metadata.resource_version,
                 status=status,
                 stored=status,
@@ -280,6 +284,7 @@ class ExternalSecretReconciler:
         elif _is_newer(found.metadata, live.version):
             live.version = found.metadata.resource_version
             live.subject = self._prepared(found)
+            live.refers_to = _refers_to(live.subject)
             self._take_in(key, live, decode_status(found.status))
         return live
 
@@ -346,10 +351,8 @@ class ExternalSecretReconciler:
             and not target.metadata.is_deleting
         )
 
-    def _reaches(self, subject: Subject) -> tuple[_Reach, ...]:
-        if subject.spec is None:
-            return ()
-        return tuple(self._reach(name, subject.metadata.namespace) for name in _sources.store_names(subject.spec))
+    def _reaches(self, live: _Live) -> tuple[_Reach, ...]:
+        return tuple(self._reach(name, live.subject.metadata.namespace) for name in live.refers_to)
 
     def _reach(self, name: StoreName, namespace: str) -> _Reach:
         """Return how a store looks from a namespace. Cluster stores only where their conditions match, each time."""
@@ -380,10 +383,15 @@ class ExternalSecretReconciler:
     def _readiness(self, found: SecretStore) -> Readiness:
         if not self._settings.flood_gate:
             return Readiness.READY
-        ready = decode_store_status(found.status).ready
-        if ready is not None:
-            return Readiness.READY if ready.is_true else Readiness.NOT_READY
-        created_at = found.metadata.creation_timestamp
+        meta = found.metadata
+        version, is_ready = self._ready.get(meta.uid, ("", None))
+        if version != meta.resource_version:
+            ready = decode_store_status(found.status).ready
+            is_ready = ready.is_true if ready is not None else None
+            self._ready[meta.uid] = (meta.resource_version, is_ready)
+        if is_ready is not None:
+            return Readiness.READY if is_ready else Readiness.NOT_READY
+        created_at = meta.creation_timestamp
         if created_at is not None and self._clock.now() - created_at < self._settings.unvalidated:
             return Readiness.UNKNOWN
         return Readiness.NOT_READY
@@ -545,7 +553,7 @@ class ExternalSecretReconciler:
             if (
                 live.attempts
                 and live.retry_at is not None
-                and any(reach.mark[1] == uid for reach in self._reaches(live.subject))
+                and any(reach.mark[1] == uid for reach in self._reaches(live))
             ):
                 live.retry_at = now
                 self._wake(key)
@@ -590,6 +598,10 @@ class ExternalSecretReconciler:
             live.task.cancel()
         if self._hook is not None:
             self._hook.on_gone(EXTERNAL_SECRETS, key)
+
+
+def _refers_to(subject: Subject) -> tuple[StoreName, ...]:
+    return _sources.store_names(subject.spec) if subject.spec is not None else ()
 
 
 def _is_newer(metadata: ObjectMeta, version: str) -> bool:

@@ -477,7 +477,9 @@ def test_stores_of_another_class_do_not_keep_an_object_from_going() -> None:
 def test_those_who_share_store_and_interval_share_a_phase() -> None:
     def phase(**spec: Any) -> timedelta | None:
         whole = {"secretStoreRef": {"name": "store"}, "data": [VALUE], **spec}
-        return prepare(meta(), msgspec.json.encode(whole), aligned=True).align
+        timing = prepare(meta(), msgspec.json.encode(whole), aligned=True).timing
+        assert timing is not None
+        return timing.align
 
     first = phase()
     assert first is not None
@@ -485,7 +487,9 @@ def test_those_who_share_store_and_interval_share_a_phase() -> None:
     assert phase(data=[{**VALUE, "secretKey": "other"}]) == first
     assert phase(secretStoreRef={"name": "other"}) != first
     assert phase(refreshInterval="0") is None
-    assert subject().align is None
+    plain = subject().timing
+    assert plain is not None
+    assert plain.align is None
 
 
 # -- properties ------------------------------------------------------------------------------------------------------

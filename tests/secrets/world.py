@@ -17,6 +17,7 @@ import msgspec
 from fairlead.core.cluster import Cluster, MergePatch, Patch
 from fairlead.core.decision import Event
 from fairlead.core.errors import NotFound, ProviderError, SpecError
+from fairlead.core.forwarding import Forwarding, R, Write
 from fairlead.core.kinds import NAMESPACES, SECRETS
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta, T
 from fairlead.runtime.cached import CachedCluster
@@ -51,7 +52,7 @@ from fairlead.secrets.triggers import EXTERNAL_SECRET_INDEXES, TARGET_INDEXES, T
 from fairlead.secrets.values import SecretBytes
 from fairlead.testing.clock import EPOCH, LoopClock, run_virtual
 from fairlead.testing.cluster import SimulatedCluster
-from fairlead.testing.faults import KillingCluster, Write
+from fairlead.testing.faults import KillingCluster
 
 KEY = ObjectKey("shop", "db")
 Trouble = Callable[[str], Exception | None]
@@ -207,15 +208,15 @@ class Process(KillingCluster):
         return _AsManager(self, self.simulated.as_manager(manager))
 
 
-class _AsManager(KillingCluster):
+class _AsManager(Forwarding):
     """The same process under another field manager: its writes are the process's."""
 
     def __init__(self, process: Process, inner: SimulatedCluster) -> None:
         super().__init__(inner)
         self._process = process
 
-    async def _write(self, write: Write, call: Callable[[], Awaitable[Any]]) -> Any:
-        return await self._process._write(write, call)
+    async def write(self, write: Write, call: Callable[[], Awaitable[R]]) -> R:
+        return await self._process.write(write, call)
 
 
 class World:
