@@ -61,11 +61,13 @@ class _Told:
     def observe(self, now: datetime) -> TrafficSeen:
         seen = self._inner.observe(now)
         stored, told = self._status.weights, find(self._status.conditions, "TrafficRouted")
-        if told is None or stored is None or seen.weights is None or stored.canary.weight != seen.weights.canary:
-            return seen
-        if told.is_true:
-            held = Held.APPLIED if told.reason == "Applied" else Held.SETTLED
-            return replace(seen, held=held, since=told.last_transition_time, settled_at=None)
+        if stored is None or seen.weights is None or stored.canary.weight != seen.weights.canary:
+            return _pending(seen)
+        if stored.verified is not False:
+            held = Held.APPLIED if stored.verified else Held.SETTLED
+            return replace(seen, held=held, since=told.last_transition_time if told else None, settled_at=None)
+        if told is None or told.is_true:
+            return _pending(seen)
         held = Held.CONFLICT if told.reason == "RouteConflict" else Held.REFUSED
         return replace(seen, held=held, reason=told.reason, message=told.message, since=told.last_transition_time)
 
@@ -74,6 +76,17 @@ class _Told:
 
     async def release(self) -> bool:
         raise AssertionError("an explanation writes nothing")
+
+
+def _pending(seen: TrafficSeen) -> TrafficSeen:
+    """Return what can be said of weights about which the controller has not said the last word."""
+    if seen.held is not Held.ACCEPTED or seen.weights is None:
+        return seen
+    # Whether it has evidence, and since when it waits, stands nowhere: our own settle delay began just now.
+    what = (
+        f"weight {seen.weights.canary} of {seen.weights.total} is accepted; the controller waits until traffic follows"
+    )
+    return replace(seen, message=what, settled_at=None)
 
 
 class _ToldFactory:

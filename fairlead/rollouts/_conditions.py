@@ -216,7 +216,7 @@ _BLOCKING = frozenset((Waiting.CONFLICT, Waiting.REFUSED, Waiting.PREFLIGHT))
 
 
 def _traffic_routed(situation: Situation, conditions: tuple[Condition, ...], traffic: Traffic) -> tuple[Condition, ...]:
-    """Return the conditions with what is known of the route; while a change is on its way the last word stands."""
+    """Return the conditions with what is known of the route; while a change is on its way, a good last word stands."""
     seen = situation.seen.traffic
     if not situation.is_routed or seen is None:
         return drop(conditions, "TrafficRouted")
@@ -229,7 +229,9 @@ def _traffic_routed(situation: Situation, conditions: tuple[Condition, ...], tra
     elif seen.weights is not None and seen.held is Held.SETTLED:
         new = _condition("TrafficRouted", True, "Settled", "settled, not verified: no evidence from the data plane")
     else:
-        return conditions
+        # New weights are on their way: what was wrong before is over, and what was right is so until they arrive.
+        stored = find(conditions, "TrafficRouted")
+        return conditions if stored is None or stored.is_true else drop(conditions, "TrafficRouted")
     return put(conditions, new, situation.now)
 
 
