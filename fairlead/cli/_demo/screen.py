@@ -19,10 +19,12 @@ class Screen:
     Args:
         seconds: returns the time since the demo began.
         live: a terminal looks on.
+        width: of it, in characters.
     """
 
-    def __init__(self, stream: TextIO, seconds: Callable[[], float], *, live: bool) -> None:
+    def __init__(self, stream: TextIO, seconds: Callable[[], float], *, live: bool, width: int = WIDTH) -> None:
         self._stream = stream
+        self._width = min(WIDTH, width)
         self._seconds = seconds
         self._live = live
         self._has_open_line = False
@@ -36,7 +38,7 @@ class Screen:
         """Show something that happened, at its own time or now."""
         seconds = self._seconds() if at is None else at
         first = f"{seconds:6.1f} s  {topic:<{TOPIC_WIDTH}} "
-        lines = textwrap.wrap(text, WIDTH - len(first), break_long_words=False) or [""]
+        lines = textwrap.wrap(text, self._width - len(first), break_long_words=False) or [""]
         self._write("\n".join([first + lines[0], *(" " * len(first) + line for line in lines[1:])]))
 
     def numbers(self, topic: str, text: str) -> None:
@@ -45,13 +47,13 @@ class Screen:
         if not self._live:
             self._write(line)
             return
-        self._stream.write(f"\r\x1b[K{line[:WIDTH]}")
+        self._stream.write(f"\r\x1b[K{line[: self._width]}")
         self._stream.flush()
         self._has_open_line = True
 
     def title(self, text: str) -> None:
         """Begin a chapter."""
-        self._write(f"\n== {text} {'=' * max(0, WIDTH - 4 - len(text))}")
+        self._write(f"\n== {text} {'=' * max(0, self._width - 4 - len(text))}")
 
     def plain(self, *lines: str) -> None:
         """Show lines as they are."""

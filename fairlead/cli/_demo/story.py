@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,13 +18,15 @@ from fairlead import __version__
 from fairlead.cli._demo import facts as facts_
 from fairlead.cli._demo import manifests
 from fairlead.cli._demo.facts import REQUESTS_MIN, Facts
-from fairlead.cli._demo.manifests import BAD, CANARY, FAIL_RATIO, FIRST, GOOD, ROLLOUT, STABLE, WEIGHTS, Pace
-from fairlead.cli._demo.screen import Screen
+from fairlead.cli._demo.manifests import APEX, BAD, CANARY, FAIL_RATIO, FIRST, GOOD, ROLLOUT, STABLE, WEIGHTS, Pace
+from fairlead.cli._demo.screen import WIDTH, Screen
 from fairlead.cli._demo.stage import DRAIN_SECONDS, Stage, stage
 from fairlead.cli._demo.witness import Act, Witness
 from fairlead.controller.explain import explain_rollout
 from fairlead.core.errors import FairleadError, ProviderError
+from fairlead.core.kinds import SERVICES
 from fairlead.core.objects import ObjectKey
+from fairlead.testing._waypoint_status import WAYPOINT_BOUND
 from fairlead.testing.envoy import BackendCounts, backend_counts
 from fairlead.testing.load import LoadCounts, LoadGenerator
 
@@ -59,7 +62,8 @@ async def play(options: Options, stream: TextIO) -> Facts:
     with tempfile.TemporaryDirectory(prefix="fairlead-demo-", ignore_cleanup_errors=True) as folder:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        screen = Screen(stream, lambda: loop.time() - began, live=options.live)
+        width = shutil.get_terminal_size().columns - 1 if options.live else WIDTH
+        screen = Screen(stream, lambda: loop.time() - began, live=options.live, width=width)
         screen.plain(f"fairlead {__version__}: reference controller, real Envoy, one server per pod; all on loopback")
         async with stage(Path(folder), options.pace, options.seed) as found:
             story = _Story(found, screen, options)
@@ -149,14 +153,18 @@ class _Story:
         say("demo", f"the controller is process {found.controller.pid}")
         say("demo", f"evidence that weights are in force: Envoy's config_dump; drain: {DRAIN_SECONDS} s")
         say("demo", f"analysis asks {found.source}")
-        found.apply(*manifests.surroundings(found.metric), manifests.rollout(FIRST, pace))
+        found.apply(*manifests.surroundings(found.metric))
+        await self._until("the waypoint is ready", self._is_bound, 10)
+        found.apply(manifests.rollout(FIRST, pace))
         say("demo", f"applied: Rollout {ROLLOUT} in version {FIRST}, 4 pods")
-        await self._until("version 1 is healthy", lambda: self._phase() == "Healthy", 30)
+        await self._until(f"version {FIRST} is healthy", lambda: self._phase() == "Healthy", 30)
+        await self._until("its route is in force", self._is_verified, 10)
         await self._until("Envoy answers", self._answers, 10)
         self._bursts.append((self._load, asyncio.create_task(self._load.run())))
         say("demo", f"load: {pace.rate} requests a second from now on")
 
     async def _act_one(self) -> None:
+        await asyncio.sleep(2 * LOOK_SECONDS)  # what has happened is shown first
         self._screen.title(f"Act one: version {GOOD} is good, and goes {' -> '.join(map(str, WEIGHTS))}")
         await self._release(self._acts[0], manifests.rollout(GOOD, self._pace))
         steps = len(WEIGHTS) * (self._pace.pause + 10)
@@ -166,6 +174,7 @@ class _Story:
         self._is_promoted = self._status().get("stableRS") == self._status().get("currentPodHash")
 
     async def _act_two(self) -> None:
+        await asyncio.sleep(2 * LOOK_SECONDS)
         self._screen.title(f"Act two: version {BAD} fails {100 * FAIL_RATIO:.0f} % of its requests")
         if self._stage.counts_for_ever:
             await self._stage.reset_counters()
@@ -201,6 +210,16 @@ class _Story:
         observed = str(status.get("observedGeneration", ""))
         return str(status.get("phase", "")) if observed == str(rollout["metadata"]["generation"]) else ""
 
+    def _is_verified(self) -> bool:
+        weights = (self._status().get("canary") or {}).get("weights") or {}
+        return weights.get("verified") is True
+
+    def _is_bound(self) -> bool:
+        """Whether the control plane has said that the Service has a waypoint."""
+        service = self._stage.cluster.read(SERVICES, APEX) or {}
+        conditions = (service.get("status") or {}).get("conditions") or []
+        return any(one["type"] == WAYPOINT_BOUND and one["status"] == "True" for one in conditions)
+
     def _answers(self) -> bool:
         """Whether a client gets an answer by now (looked at in the background)."""
         if not self._bursts:
@@ -235,7 +254,7 @@ class _Story:
         shown = ""
         while True:
             await asyncio.sleep(WAITS_SECONDS)
-            what = await self._waits() if self._status() else ""
+            what = await self._waits() if self._witness.act is not None else ""
             if what and what != shown:
                 self._screen.say("waits for", what)
             shown = what
@@ -296,7 +315,7 @@ class _Story:
             return None, None
         wire = None
         if len(act.windows) == len(act.wanted) and act.last_request_at is not None:
-            wire = (act.last_request_at - act.failed_at).total_seconds()
+            wire = max(0.0, (act.last_request_at - act.failed_at).total_seconds())
         return (act.zero_at - act.failed_at).total_seconds(), wire
 
 

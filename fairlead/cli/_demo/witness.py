@@ -19,6 +19,7 @@ from fairlead.cli._demo.facts import REQUESTS_MIN, SECOND_WANTED, Sample, Step
 from fairlead.cli._demo.manifests import CANARY, METRIC, NAMESPACE, ROLLOUT, STABLE, Json
 from fairlead.cli._demo.screen import Screen
 from fairlead.cli._demo.stage import Measurement, Measurements, Stage
+from fairlead.core.kinds import ROLLOUTS
 from fairlead.testing.requests import CommitHook
 
 LOOK_SECONDS = 0.02
@@ -137,8 +138,6 @@ class Witness:
 
     def rollout(self) -> Json:
         """Return the Rollout as stored; empty: there is none."""
-        from fairlead.core.kinds import ROLLOUTS
-
         return self._stage.cluster.read(ROLLOUTS, ROLLOUT) or {}
 
     async def run(self) -> None:
