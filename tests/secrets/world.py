@@ -97,6 +97,7 @@ class Remote:
     converts_found_keys: bool = False
     reads: list[tuple[float, str]] = field(default_factory=list)
     calls: int = 0
+    validations: int = 0
     opened: int = 0
     closed: int = 0
     contexts: list[str] = field(default_factory=list)
@@ -160,6 +161,7 @@ class _Remote:
         raise AssertionError("documents are read")
 
     async def validate(self) -> None:
+        self._remote.validations += 1
         await asyncio.sleep(self._remote.latency)
         if self._remote.validation is not None:
             raise self._remote.validation
