@@ -6,6 +6,7 @@ list or a watch. Writes are patches of what we own, under the field manager `fai
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -112,6 +113,12 @@ class KubeCluster:
     def host(self) -> str:
         """Where the API server is, as a URL."""
         return self._transport.host
+
+    def as_manager(self, field_manager: str) -> KubeCluster:
+        """Return the same connections for writes of another field manager; only the original is closed."""
+        other = copy.copy(self)
+        other._field_manager = field_manager
+        return other
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -83,3 +83,13 @@ def test_what_is_no_yaml_mapping(text: bytes) -> None:
 
 def test_a_good_one_passes() -> None:
     check_kubeconfig(GOOD)
+
+
+async def test_another_field_manager_shares_the_connections() -> None:
+    cluster = await connect_to(GOOD)
+    try:
+        other = cluster.as_manager("somebody")
+        assert (other.host, other._field_manager, cluster._field_manager) == (cluster.host, "somebody", "fairlead")
+        assert other._transport is cluster._transport
+    finally:
+        await cluster.close()

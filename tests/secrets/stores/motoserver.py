@@ -52,6 +52,12 @@ class Moto:
         return str(made["Role"]["Arn"])
 
 
+def check() -> None:
+    """Return if moto is there. Raises: Absent."""
+    if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
+        raise Absent("no moto: pip install 'moto[server]'")
+
+
 @contextmanager
 def started() -> Iterator[Moto]:
     """Yield a fresh server; stop it at the end.
@@ -59,8 +65,7 @@ def started() -> Iterator[Moto]:
     Raises:
         Absent: moto is not installed.
     """
-    if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
-        raise Absent("no moto: pip install 'moto[server]'")
+    check()
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="fairlead-moto-") as name:
