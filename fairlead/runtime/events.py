@@ -3,6 +3,10 @@
 `record` only takes note. Workers write, one event at a time per object, so that the order of an object's events is
 kept while objects do not wait for each other.
 
+Events must not cost the API server more than what they tell about. When so much happens at once that events have to
+wait for their share of requests, those of one object that wait are told together: one Event with the reason of the last
+and all of them in its message, in order. Warnings never wait, and are never told together with others.
+
 Source: `k8s.io/client-go: tools/record/events_cache.go` for merging and for the limit per object.
 """
 
@@ -21,7 +25,7 @@ import structlog
 
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch
-from fairlead.core.decision import Event
+from fairlead.core.decision import Event, EventType
 from fairlead.core.errors import AlreadyExists, ClusterError, Forbidden, Invalid, NotFound, TooManyRequests, Unavailable
 from fairlead.core.kinds import EVENTS
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta, compact, rfc3339
@@ -45,6 +49,8 @@ class EventSettings:
         attempts_max: an event that cannot be written after so many attempts is dropped.
         remembered_max: events and objects that are remembered for merging and limiting.
         workers: how many objects' events are written at a time.
+        writes_burst: so many requests may be spent on events without delay, whatever they are about,
+        writes_per_second: and so many each second from then on. None: events never wait.
     """
 
     merge_seconds: float = 600.0
@@ -54,6 +60,8 @@ class EventSettings:
     attempts_max: int = 5
     remembered_max: int = 4096
     workers: int = 2
+    writes_burst: int = 40
+    writes_per_second: float | None = 3.0
 
 
 DEFAULTS = EventSettings()
@@ -108,6 +116,9 @@ class EventRecorder:
         self._queue: WorkQueue[str] = WorkQueue(clock, rng=rng)
         self._flushed = asyncio.Event()
         self._flushed.set()
+        self._share = (float(settings.writes_burst), clock.monotonic())  # requests left, and when they were so many
+        self._made_to_wait: set[str] = set()  # UIDs
+        self._is_hurrying = False
         self.dropped = 0
 
     def record(self, kind: Kind[Any], metadata: ObjectMeta, event: Event) -> None:
@@ -164,6 +175,9 @@ class EventRecorder:
 
     async def stop(self, seconds: float = 5.0) -> None:
         """Flush, and end `run`. What is not written by then is lost."""
+        self._is_hurrying = True
+        for uid in self._made_to_wait:
+            self._queue.add(uid)
         if not await self.flush(seconds):
             log.warning("events_lost", count=self._pending_count)
         self._queue.close()
@@ -187,6 +201,16 @@ class EventRecorder:
                 self._queue.done(uid)
 
     async def _write_next(self, uid: str) -> None:
+        if not self._pending.get(uid):
+            return
+        if (seconds := self._wait_seconds(uid)) > 0:
+            self._made_to_wait.add(uid)
+            if not self._is_hurrying:
+                self._queue.add_after(uid, seconds)
+                return
+        if uid in self._made_to_wait:
+            self._made_to_wait.discard(uid)
+            self._tell_together(uid)
         series = self._pending[uid][0]
         is_finished = True
         try:
@@ -262,6 +286,36 @@ class EventRecorder:
             "count": series.count,
         }
 
+    # --- a share of requests ---------------------------------------------------------------------------------------
+
+    def _wait_seconds(self, uid: str) -> float:
+        """Take one request out of the share; return how long to wait when there is none."""
+        rate = self._settings.writes_per_second
+        if rate is None:
+            return 0.0
+        now = self._clock.monotonic()
+        left, since = self._share
+        left = min(float(self._settings.writes_burst), left + (now - since) * rate)
+        if left >= 1.0 or any(one.event.type is EventType.WARNING for one in self._pending[uid]):
+            self._share = (max(left - 1.0, -rate), now)  # what warnings take beyond it is paid back within a second
+            return 0.0
+        self._share = (left, now)
+        # All that wait look again when it is their turn, were the share divided fairly among them.
+        return max(1, len(self._made_to_wait | {uid})) / rate
+
+    def _tell_together(self, uid: str) -> None:
+        """Put one series in the place of the first ones of an object that wait, up to the first warning."""
+        waiting = self._pending[uid]
+        together: list[_Series] = []
+        while waiting and waiting[0].event.type is not EventType.WARNING:
+            together.append(waiting.popleft())
+        if len(together) > 1:
+            for series in together:
+                self._series.pop(_same(series), None)  # what happens again is told anew
+            self._pending_count -= len(together) - 1
+            together = [_told_together(together)]
+        waiting.extendleft(reversed(together))
+
     # --- limits --------------------------------------------------------------------------------------------------
 
     def _may_write(self, uid: str) -> bool:
@@ -286,6 +340,26 @@ class EventRecorder:
             if len(self._series) <= self._settings.remembered_max and age <= self._settings.merge_seconds:
                 return
             self._series.popitem(last=False)
+
+
+def _same(series: _Series) -> _Same:
+    about, event = series.about, series.event
+    return (about.uid or f"{series.kind}/{about.key}", str(event.type), event.reason, event.message)
+
+
+def _told_together(parts: list[_Series]) -> _Series:
+    last = parts[-1]
+    message = "; ".join(f"{part.event.reason}: {part.event.message}" for part in parts)
+    told = _Series(
+        kind=last.kind,
+        about=last.about,
+        event=Event(last.event.reason, _shortened(message, MESSAGE_BYTES_MAX), last.event.type),
+        first_at=parts[0].first_at,
+        last_at=last.last_at,
+        is_pending=True,
+    )
+    told.key = _event_key(told)
+    return told
 
 
 def _event_key(series: _Series) -> ObjectKey:

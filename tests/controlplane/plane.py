@@ -128,7 +128,12 @@ class _Parts:
         self._flags[part] = flags
         with (self._folder / f"{part}.log").open("ab") as log:
             process = subprocess.Popen(
-                [*self._commands[part], *flags], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self._folder
+                [*self._commands[part], *flags],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self._folder,
+                start_new_session=True,  # a Ctrl-C is for us: we stop the parts in their order
             )
         self._running.append((part, process))
 
@@ -229,7 +234,7 @@ def started(*, users: tuple[str, ...] = ("admin", "fairlead", "kubelet")) -> Ite
                 "--service-account-issuer=https://kubernetes.default.svc",
                 f"--service-account-key-file={key}",
                 f"--service-account-signing-key-file={key}",
-                "--service-cluster-ip-range=10.0.0.0/24",
+                "--service-cluster-ip-range=10.0.0.0/16",
                 "--disable-admission-plugins=ServiceAccount",
                 "--allow-privileged=true",
                 f"--audit-policy-file={folder / 'audit-policy.yaml'}",

@@ -193,7 +193,7 @@ async def theatre(plane: ControlPlane, *, kubelet: KubeletSettings = QUICK, seed
 async def _gone(cluster: Cluster, kind: Kind[Manifest], name: str) -> None:
     try:
         await cluster.delete(kind, ObjectKey("", name))
-    except (NotFound, Conflict):
+    except (NotFound, Conflict, Unavailable):
         return
 
 

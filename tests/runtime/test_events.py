@@ -398,3 +398,74 @@ def test_what_is_not_written_in_time_is_lost_and_said_so() -> None:
     with capture_logs() as logs:
         run_virtual(scene())
     assert [(line["event"], line["count"]) for line in logs] == [("events_lost", 1)]
+
+
+# --- a share of requests --------------------------------------------------------------------------------------------
+
+
+def test_what_waits_for_its_share_is_told_together_in_order() -> None:
+    async def story(recorder: EventRecorder, api: Api) -> None:
+        for reason in ("Created", "Scaled", "Paused", "Resumed", "Completed"):
+            recorder.record(ROLLOUTS, about(), Event(reason, reason.lower()))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(20)
+
+    api = play(story, settings=EventSettings(writes_burst=2, writes_per_second=1.0))
+    told = "Paused: paused; Resumed: resumed; Completed: completed"
+    assert [(event["reason"], event["message"]) for event in api.stored.values()] == [
+        ("Created", "created"),
+        ("Scaled", "scaled"),
+        ("Completed", told),
+    ]
+    assert len(api.calls) == 3
+
+
+def test_objects_share_what_there_is() -> None:
+    """20 objects with 16 events each within a short time: far fewer requests than events, and none is lost."""
+
+    async def story(recorder: EventRecorder, api: Api) -> None:
+        for number in range(16):
+            for name in range(20):
+                recorder.record(ROLLOUTS, about(f"web-{name}"), Event(f"R{number}", f"m{number}"))
+            await asyncio.sleep(1)
+        await asyncio.sleep(120)
+
+    api = play(story)
+    assert len(api.calls) <= 100
+    for name in range(20):
+        told = "; ".join(message for message, _ in api.messages(f"web-{name}"))
+        assert [f"m{number}" for number in range(16) if f"m{number}" in told] == [f"m{number}" for number in range(16)]
+        positions = [told.index(f"m{number}") for number in range(16)]
+        assert positions == sorted(positions)
+
+
+def test_a_warning_neither_waits_nor_is_told_with_others() -> None:
+    async def story(recorder: EventRecorder, api: Api) -> None:
+        for number in range(4):
+            recorder.record(ROLLOUTS, about(), Event("R", f"m{number}"))
+        await asyncio.sleep(0.1)
+        recorder.record(ROLLOUTS, about(), Event("RolloutAborted", "aborted", EventType.WARNING))
+        await asyncio.sleep(0.1)
+        assert [message for message, _ in api.messages()] == ["m0", "R: m1; R: m2; R: m3", "aborted"]
+
+    play(story, settings=EventSettings(writes_burst=1, writes_per_second=0.01))
+
+
+def test_at_the_end_nothing_waits() -> None:
+    async def story(recorder: EventRecorder, api: Api) -> None:
+        for number in range(4):
+            recorder.record(ROLLOUTS, about(), Event("R", f"m{number}"))
+        await asyncio.sleep(0.1)
+
+    api = play(story, settings=EventSettings(writes_burst=1, writes_per_second=0.001))
+    assert [message for message, _ in api.messages()] == ["m0", "R: m1; R: m2; R: m3"]
+
+
+def test_without_a_share_each_event_is_told_by_itself() -> None:
+    async def story(recorder: EventRecorder, api: Api) -> None:
+        for number in range(20):
+            recorder.record(ROLLOUTS, about(), Event("R", f"m{number}"))
+        await asyncio.sleep(1)
+
+    api = play(story, settings=EventSettings(writes_burst=1, writes_per_second=None))
+    assert [message for message, _ in api.messages()] == [f"m{number}" for number in range(20)]
