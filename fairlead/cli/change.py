@@ -18,7 +18,11 @@ from fairlead.core.objects import Kind, Manifest, ObjectKey
 from fairlead.rollouts import commands
 from fairlead.rollouts.commands import Command
 
-_WORKLOADS = {"Deployment": "deployments", "ReplicaSet": "replicasets"}
+_WORKLOADS = {
+    "Deployment": carried("apps", "v1", "Deployment", "deployments"),
+    "PodTemplate": carried("", "v1", "PodTemplate", "podtemplates"),
+    "ReplicaSet": carried("apps", "v1", "ReplicaSet", "replicasets"),
+}
 _TRIES = 5
 
 
@@ -120,22 +124,17 @@ async def undo_(name: str, to_revision: int, connection: Connection) -> None:
     async with connection.open() as (cluster, namespace):
         key = ObjectKey(namespace, name)
         rollout = await cluster.get(ROLLOUTS, key)
-        _refuse_workload_ref(rollout)
         listed = await list_all(cluster, REPLICA_SETS, namespace)
-        patches = commands.undo(rollout, listed, to_revision=to_revision)
-        await _send(cluster, ROLLOUTS, key, patches)
+        kind, target, workload = ROLLOUTS, key, None
+        if reference := rollout.content.get("spec", {}).get("workloadRef"):
+            kind, target = _workload(reference), ObjectKey(namespace, str(reference.get("name", "")))
+            workload = await cluster.get(kind, target)
+        patches = commands.undo(rollout, listed, to_revision=to_revision, workload=workload)
+        await _send(cluster, kind, target, patches)
     if patches:
         click.echo(f"rollout '{name}' undo")
     else:
         click.echo(f"skipped rollback (current template already matches revision {to_revision})")
-
-
-def _refuse_workload_ref(rollout: Manifest) -> None:
-    if reference := rollout.content.get("spec", {}).get("workloadRef"):
-        raise SpecError(
-            f"its template lives in {reference.get('kind')} {reference.get('name')}: undo that object instead",
-            path="spec.workloadRef",
-        )
 
 
 @click.group("set")
@@ -185,9 +184,9 @@ def _pair(text: str) -> tuple[str, str]:
 def _workload(reference: Mapping[str, Any]) -> Kind[Manifest]:
     kind = str(reference.get("kind", ""))
     if kind not in _WORKLOADS:
-        expected = " or ".join(sorted(_WORKLOADS))
-        raise SpecError(f"expected {expected}, found {kind!r}", path="spec.workloadRef.kind")
-    return carried("apps", "v1", kind, _WORKLOADS[kind])
+        expected = ", ".join(sorted(_WORKLOADS))
+        raise SpecError(f"expected one of {expected}, found {kind!r}", path="spec.workloadRef.kind")
+    return _WORKLOADS[kind]
 
 
 @click.group("terminate")

@@ -22,6 +22,7 @@ from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
 from fairlead.core.traffic import Held, RouterFactory, RouterTools, TrafficRouter, TrafficSeen, TrafficTarget, Weights
 from fairlead.rollouts.reconciler import RolloutReconciler, Views
 from fairlead.rollouts.status import RolloutStatus, parse
+from fairlead.rollouts.triggers import workload_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,10 @@ async def explain_rollout(cluster: Cluster, clock: Clock, key: ObjectKey) -> Exp
         if rollout is None:
             return None
         status = parse(rollout.status)
+        for value in workload_values(rollout):
+            kind = next(kind for kind in caches.workload_stores if value.startswith(f"{kind.plural}/"))
+            caches.informers.want(kind)
+            await caches.workload_stores[kind].wait_synced()
         tools = RouterTools(
             cluster=cluster,
             clock=clock,
@@ -139,6 +144,7 @@ async def explain_rollout(cluster: Cluster, clock: Clock, key: ObjectKey) -> Exp
                 services=caches.services,
                 runs=caches.runs,
                 endpoint_slices=caches.slices,
+                workloads=caches.workloads,
             ),
             TemplatePlanner(caches.templates, caches.cluster_templates),
             {name: _ToldFactory(factory, status) for name, factory in routers(tools, settings).items()},

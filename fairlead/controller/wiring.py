@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -30,12 +31,14 @@ from fairlead.core.kinds import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
     CLUSTER_ANALYSIS_TEMPLATES,
+    DEPLOYMENTS,
     ENDPOINT_SLICES,
     GATEWAYS,
     GRPC_ROUTES,
     HTTP_ROUTES,
     JOBS,
     NAMESPACES,
+    POD_TEMPLATES,
     REPLICA_SETS,
     ROLLOUTS,
     SERVICES,
@@ -49,6 +52,7 @@ from fairlead.mesh_routing.routers.waypoint import SERVICE_INDEX, WaypointRoutin
 from fairlead.mesh_routing.spec import GATEWAY_API_BLOCK, WAYPOINT_BLOCK, RoutingSettings
 from fairlead.rollouts.reconciler import RolloutReconciler, Views
 from fairlead.rollouts.triggers import INDEXES, Triggers, Wake, is_ours
+from fairlead.rollouts.workload import StoredWorkloads
 from fairlead.runtime.events import EventRecorder
 from fairlead.runtime.informers import Informers
 from fairlead.runtime.leases import FencedCluster, LeaderElection
@@ -86,6 +90,15 @@ class Caches:
             kind.plural: add(kind, indexes={SERVICE_INDEX: index_by_service}) for kind in (HTTP_ROUTES, GRPC_ROUTES)
         }
         self.gateways = add(GATEWAYS)
+        # A pod template may be taken from these; few clusters have such a Rollout.
+        deployments = add(DEPLOYMENTS, on_demand=True)
+        pod_templates = add(POD_TEMPLATES, on_demand=True)
+        self.workload_stores: dict[Kind[Any], Store[Any]] = {
+            DEPLOYMENTS: deployments,
+            REPLICA_SETS: self.replica_sets,
+            POD_TEMPLATES: pod_templates,
+        }
+        self.workloads = StoredWorkloads(views=self.workload_stores, want=self.informers.want)
 
 
 class _CountedRecorder:
@@ -167,6 +180,7 @@ class _Term:
                 services=caches.services,
                 runs=caches.runs,
                 endpoint_slices=caches.slices,
+                workloads=caches.workloads,
             ),
             TemplatePlanner(caches.templates, caches.cluster_templates),
             routers(tools, settings),
@@ -216,6 +230,10 @@ class _Term:
                 _Subscription(store=store, queue=rollouts, wake=triggers.template)
                 for store in (caches.templates, caches.cluster_templates)
                 if store is not None
+            ),
+            *(
+                _Subscription(store=store, queue=rollouts, wake=partial(triggers.workload, kind))
+                for kind, store in caches.workload_stores.items()
             ),
             _Subscription(store=caches.runs, queue=self.runs, wake=own_run),
             _Subscription(store=jobs, queue=self.runs, wake=run_of_job),

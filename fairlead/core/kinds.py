@@ -105,6 +105,20 @@ class ReplicaSet(_Struct, frozen=True, kw_only=True):
     status: ReplicaSetStatus = ReplicaSetStatus()
 
 
+class Deployment(_Struct, frozen=True, kw_only=True):
+    """A Deployment as a Rollout that takes its template from one sees it."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ReplicaSetSpec = ReplicaSetSpec()
+
+
+class PodTemplate(_Struct, frozen=True, kw_only=True):
+    """A pod template that is an object by itself."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    template: msgspec.Raw = EMPTY
+
+
 class PodStatus(_Struct, frozen=True, kw_only=True):
     phase: str = ""
     pod_ip: str = msgspec.field(name="podIP", default="")
@@ -220,6 +234,8 @@ CLUSTER_ANALYSIS_TEMPLATES = _kind(
     namespaced=False,
 )
 REPLICA_SETS = _kind("apps", "v1", "ReplicaSet", "replicasets", ReplicaSet)
+DEPLOYMENTS = _kind("apps", "v1", "Deployment", "deployments", Deployment)
+POD_TEMPLATES = _kind("", "v1", "PodTemplate", "podtemplates", PodTemplate)
 PODS = _kind("", "v1", "Pod", "pods", Pod)
 SERVICES = _kind("", "v1", "Service", "services", Service)
 SECRETS = _kind("", "v1", "Secret", "secrets", Secret)

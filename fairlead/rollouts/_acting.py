@@ -33,6 +33,7 @@ from fairlead.rollouts.actions import (
     PatchRollout,
     Target,
 )
+from fairlead.rollouts.workload import GENERATION, workload_generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +94,17 @@ def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) ->
         revision_events.append(created)
         scaling += [scaled] if scaled else []
     default = 1 if situation.spec.replicas is None else None
-    if revision_of(rollout) != number or default is not None:
-        updated = None
-        annotations: tuple[tuple[str, str], ...] = ()
-        if revision_of(rollout) != number:
-            updated = Event("RolloutUpdated", f"Rollout updated to revision {number}")
-            annotations = ((REVISION, str(number)),)
-            revision_events.insert(0, updated)
-        revision.append(PatchRollout(annotations=annotations, replicas=default, event=updated))
+    updated = None
+    annotations: list[tuple[str, str]] = []
+    if revision_of(rollout) != number:
+        updated = Event("RolloutUpdated", f"Rollout updated to revision {number}")
+        annotations.append((REVISION, str(number)))
+        revision_events.insert(0, updated)
+    generation = workload_generation(situation.seen.workload)
+    if generation and rollout.annotations.get(GENERATION) != generation:
+        annotations.append((GENERATION, generation))
+    if annotations or default is not None:
+        revision.append(PatchRollout(annotations=tuple(annotations), replicas=default, event=updated))
     if is_halted:
         return Acts(revision=tuple(revision), revision_events=tuple(revision_events), scaling_events=tuple(scaling))
     grow: list[PatchReplicaSet] = []

@@ -78,8 +78,8 @@ TABLE: tuple[Entry, ...] = (
         "spec.restartAt",
         "spec.analysis.**",
         "spec.rollbackWindow.**",
+        "spec.workloadRef.**",
     ),
-    _refused("spec.workloadRef.**", "a pod template by workloadRef is"),
     _refused("spec.strategy.blueGreen.**", "the blueGreen strategy is"),
     *_honoured(
         f"{_CANARY}.canaryService",

@@ -31,6 +31,7 @@ from fairlead.rollouts._situation import Roles, Situation
 from fairlead.rollouts._traffic import Traffic
 from fairlead.rollouts._waiting import Waiting
 from fairlead.rollouts.status import Phase, RolloutStatus
+from fairlead.rollouts.workload import workload_generation
 
 
 def count(situation: Situation, status: RolloutStatus) -> RolloutStatus:
@@ -46,6 +47,7 @@ def count(situation: Situation, status: RolloutStatus) -> RolloutStatus:
         scale_replicas=replicas,
         selector=format_selector(situation.spec.selector_terms),
         observed_generation=str(situation.seen.metadata.generation),
+        workload_observed_generation=workload_generation(situation.seen.workload),
     )
 
 

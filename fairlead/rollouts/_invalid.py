@@ -39,6 +39,8 @@ def _understand(raw: bytes, name: str) -> RolloutSpec | SpecError:
 
 def reference_problem(spec: RolloutSpec, seen: Observation) -> SpecError | None:
     """Return the first thing that is wrong with what the spec names."""
+    if seen.workload_problem is not None:
+        return seen.workload_problem
     planned = [
         PlannedAnalysis(use, seen.plans[use.step])
         for use in spec.analyses

@@ -15,7 +15,7 @@ import msgspec
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch, Preconditions, Propagation
 from fairlead.core.errors import AlreadyExists, ClusterError, FairleadError, NotFound, ProviderError, TooManyRequests
-from fairlead.core.kinds import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES, ReplicaSet, Rollout
+from fairlead.core.kinds import ANALYSIS_RUNS, DEPLOYMENTS, REPLICA_SETS, ROLLOUTS, SERVICES, ReplicaSet, Rollout
 from fairlead.core.objects import Kind, ObjectKey, controller_reference
 from fairlead.core.traffic import TrafficRouter
 from fairlead.rollouts import _ephemeral
@@ -37,6 +37,7 @@ from fairlead.rollouts.actions import (
     PatchRollout,
     ReleaseReplicaSet,
     ReleaseService,
+    ScaleWorkload,
     SetWeights,
     SwitchService,
     Target,
@@ -149,6 +150,8 @@ class Performer:
                 return await self._evict(name)
             case MarkPods():
                 return await self._mark(action)
+            case ScaleWorkload(target=target, replicas=replicas):
+                await self._scale_workload(target, replicas)
             case _:
                 assert_never(action)
         return True
@@ -231,6 +234,11 @@ class Performer:
         if error is None and action.is_final:
             self.outcome.marked += ((action.target.uid, action.text),)
         return has_changed
+
+    async def _scale_workload(self, target: Target, replicas: int) -> None:
+        # Without the version: its own controller writes its status all the time, and the size is right in any state.
+        body = {"metadata": {"uid": target.uid}, "spec": {"replicas": replicas}}
+        await self._cluster.patch(DEPLOYMENTS, self._key(target.name), MergePatch(body))
 
     # --- runs and pods ----------------------------------------------------------------------------------------------
 

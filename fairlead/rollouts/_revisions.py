@@ -51,6 +51,7 @@ _NOT_COPIED = frozenset(
         REVISION_HISTORY,
         DESIRED_REPLICAS,
         "notified.notifications.argoproj.io",
+        "rollout.argoproj.io/workload-generation",  # argo-rollouts copies it; nobody reads it there
     )
 )
 _COLLISIONS_TRIED_MAX = 16  # a status written by a stranger must not cost us a million hashes

@@ -66,6 +66,14 @@ def spec_problems(spec: RolloutSpec, *, name: str = "") -> list[SpecError]:
     return [*_top_problems(spec), *_strategy_problems(spec), *_name_problems(name)]
 
 
+def resolved_problems(spec: RolloutSpec) -> list[SpecError]:
+    """Return what is wrong with a pod template and a selector that were taken from a workload."""
+    found = list(_selector_problems(spec.selector))
+    if not found:
+        found += template_problems(meaning(bytes(spec.template)), spec.selector_terms, "spec.template")
+    return found
+
+
 def _name_problems(name: str) -> Iterator[SpecError]:
     if len(name) > NAME_CHARACTERS_MAX:
         detail = f"may not be more than {NAME_CHARACTERS_MAX} characters, as its ReplicaSets are named name-hash"

@@ -157,6 +157,14 @@ class EvictPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleWorkload:
+    """Give the Deployment that the pod template is taken from another size."""
+
+    target: Target
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarkPods:
     """Make the pods of a ReplicaSet that live now carry labels and annotations; all their others stay.
 
@@ -190,6 +198,7 @@ Action = (
     | DeleteRun
     | EvictPod
     | MarkPods
+    | ScaleWorkload
 )
 
 

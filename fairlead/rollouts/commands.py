@@ -103,13 +103,16 @@ def revision_of(replica_set: Manifest) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def undo(rollout: Manifest, replica_sets: Sequence[Manifest], *, to_revision: int = 0) -> tuple[Command, ...]:
+def undo(
+    rollout: Manifest, replica_sets: Sequence[Manifest], *, to_revision: int = 0, workload: Manifest | None = None
+) -> tuple[Command, ...]:
     """Return the patch that puts an earlier revision's template back; nothing when it is the template already.
 
     Args:
-        rollout: the Rollout (its template lives in itself, not in a workloadRef).
+        rollout: the Rollout.
         replica_sets: those of the namespace; only the ones that the Rollout owns are considered.
         to_revision: which one; 0: the one before the latest.
+        workload: what the Rollout takes its template from, and what the patch is for; None: the Rollout itself.
 
     Raises:
         SpecError: there is no such revision.
@@ -128,10 +131,36 @@ def undo(rollout: Manifest, replica_sets: Sequence[Manifest], *, to_revision: in
         raise SpecError(f'no revision found for rollout "{rollout.metadata.name}"')
     else:
         target = by_revision[1]
-    template = _without_hash(_mapping(_mapping(target.content.get("spec")).get("template")))
-    if _without_hash(_mapping(_mapping(rollout.content.get("spec")).get("template"))) == template:
+    template = _without_hash(_original(target))
+    path, current = _template_of(workload or rollout)
+    if _without_hash(current) == template:
         return ()
-    return (Command("", JsonPatch(({"op": "replace", "path": "/spec/template", "value": template},))),)
+    return (Command("", JsonPatch(({"op": "replace", "path": path, "value": template},))),)
+
+
+def _template_of(found: Manifest) -> tuple[str, Mapping[str, Any]]:
+    """Return where the pod template of an object stands, and the template: a PodTemplate has it at the top."""
+    if found.content.get("kind") == "PodTemplate":
+        return "/template", _mapping(found.content.get("template"))
+    return "/spec/template", _mapping(_mapping(found.content.get("spec")).get("template"))
+
+
+def _original(replica_set: Manifest) -> Mapping[str, Any]:
+    """Return the template of a ReplicaSet without what only marks or places its pods."""
+    # Imported here: the other commands, which only write a patch, need not wait for them.
+    import msgspec
+
+    from fairlead.core.kinds import REPLICA_SETS
+    from fairlead.rollouts._ephemeral import bare_template
+    from fairlead.rollouts._template import affinity_without_injected
+
+    decoded = REPLICA_SETS.decode(msgspec.json.encode(replica_set.content))
+    found: dict[str, Any] = msgspec.json.decode(bare_template(decoded))
+    pod = dict(_mapping(found.get("spec")))
+    if affinity := _mapping(pod.pop("affinity", None)):
+        kept = affinity_without_injected(affinity)
+        pod |= {"affinity": kept} if kept else {}
+    return {**found, "spec": pod}
 
 
 def _without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,13 +176,14 @@ def set_images(workload: Manifest, images: Mapping[str, str]) -> tuple[Command, 
     The patch carries the resourceVersion that was read, so that a change in between is refused, not overwritten.
 
     Args:
-        workload: the Rollout, or the Deployment that it refers to.
+        workload: the Rollout, or the object that it refers to.
         images: by container name; `*` is every container.
 
     Raises:
         SpecError: a named container does not exist.
     """
-    pod = _mapping(_mapping(_mapping(workload.content.get("spec")).get("template")).get("spec"))
+    root, template = _template_of(workload)
+    pod = _mapping(template.get("spec"))
     operations: list[dict[str, Any]] = []
     found: set[str] = set()
     for listed in _CONTAINER_LISTS:
@@ -164,7 +194,7 @@ def set_images(workload: Manifest, images: Mapping[str, str]) -> tuple[Command, 
                 continue
             found.add(name if name in images else "*")
             if _mapping(container).get("image") != image:
-                path = f"/spec/template/spec/{listed}/{position}/image"
+                path = f"{root}/spec/{listed}/{position}/image"
                 operations.append({"op": "add", "path": path, "value": image})
     if missing := sorted(set(images) - found):
         raise SpecError(f'unable to find container named "{missing[0]}"')

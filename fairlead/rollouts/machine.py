@@ -47,7 +47,7 @@ from msgspec.structs import replace
 from fairlead.core.conditions import find
 from fairlead.core.decision import Blocker, Decision, Event, EventType, earliest
 from fairlead.core.errors import SpecError
-from fairlead.rollouts import _analysis, _blocking, _intake, _restart
+from fairlead.rollouts import _analysis, _blocking, _intake, _restart, workload
 from fairlead.rollouts._acting import act, is_lowering
 from fairlead.rollouts._canary import at_desired, completed, desired, has_enough, progress, step_of, whole_second
 from fairlead.rollouts._conditions import conclude, count
@@ -282,6 +282,16 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
         abort_message=abort_message,
         has_created=not situation.revisions.exists,
     )
+    handed_over = workload.hand_over(
+        situation.spec,
+        situation.seen.workload,
+        situation.stored,
+        status,
+        revision=next_revision(situation.revisions),
+        is_shrinking=any(patch.target.uid == roles.new.metadata.uid for patch in acts.shrink),
+    )
+    if handed_over is not None and not is_halted:
+        actions = (*actions, handed_over)
     events = (
         *acts.revision_events,
         *intake_events,

@@ -14,6 +14,7 @@ from fairlead.core.kinds import AnalysisRun, Pod, ReplicaSet, Service
 from fairlead.core.objects import ObjectMeta
 from fairlead.core.plans import AnalysisPlanner, Plan
 from fairlead.core.traffic import TrafficSeen
+from fairlead.rollouts.workload import Workload
 
 __all__ = ["AnalysisPlanner", "Observation"]
 
@@ -35,6 +36,8 @@ class Observation:
         plans: by step index (None: in the background), what the analysis stanzas amount to.
         pods: of the Rollout's ReplicaSets; only needed while a restart is wanted.
         released: Services that still carry our mark though the spec does not name them any more.
+        workload: that the pod template was taken from, if the spec refers to one.
+        workload_problem: why it could not be.
         marked: by UID of ReplicaSets, what all their pods are known to carry (`MarkPods.text`).
     """
 
@@ -49,4 +52,6 @@ class Observation:
     plans: Mapping[int | None, Plan] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
     released: tuple[Service, ...] = ()
+    workload: Workload | None = None
+    workload_problem: SpecError | None = None
     marked: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -56,10 +56,12 @@ from fairlead.rollouts.triggers import (
     is_ours,
     orphans_of,
 )
+from fairlead.rollouts.workload import NotSeenYet, Resolution, StoredWorkloads, Workloads, resolve
 
 log = structlog.get_logger(__name__)
 
 _ROUNDS_MAX = 8  # decisions in a row; whatever is left then follows with the next look
+_WORKLOAD_LOOK = timedelta(seconds=1)  # until the workloads of a kind have been listed for the first time
 _GENERATED_BASE_MAX = 58  # characters that the API server keeps of a generateName
 
 
@@ -75,6 +77,7 @@ class Views:
 
     Attributes:
         endpoint_slices: None: selectors and numbers of available pods must do.
+        workloads: that pod templates may be taken from; the default finds none.
     """
 
     rollouts: View[Rollout]
@@ -82,6 +85,7 @@ class Views:
     services: View[Service]
     runs: View[AnalysisRun]
     endpoint_slices: View[EndpointSlice] | None = None
+    workloads: Workloads = StoredWorkloads(views={})  # noqa: RUF009 - frozen
 
 
 def observe(
@@ -95,6 +99,7 @@ def observe(
     *,
     pods: Sequence[Pod] = (),
     marked: Mapping[str, str] | None = None,
+    resolution: Resolution | None = None,
 ) -> Observation:
     """Return what the cluster looks like around a Rollout, from the views alone."""
     metadata = rollout.metadata
@@ -125,6 +130,8 @@ def observe(
         pods=tuple(pods),
         released=tuple(found for found in managed if found.metadata.name not in named),
         marked=dict(marked or {}),
+        workload=resolution.workload if resolution is not None else None,
+        workload_problem=resolution.problem if resolution is not None else None,
     )
 
 
@@ -209,7 +216,10 @@ class RolloutReconciler:
             if not is_ours(rollout, self._instance_id):
                 return None
             self._say_seen(key, rollout)
-            wake_at, has_acted = await self._once(key, rollout)
+            try:
+                wake_at, has_acted = await self._once(key, rollout)
+            except NotSeenYet:
+                return self._clock.now() + _WORKLOAD_LOOK
             if not has_acted:
                 return wake_at
         return self._clock.now()
@@ -219,7 +229,10 @@ class RolloutReconciler:
         rollout = self._views.rollouts.get(key)
         if rollout is None:
             return None
-        decision, _, _ = await self._decide(rollout)
+        try:
+            decision, _, _ = await self._decide(rollout)
+        except NotSeenYet:
+            return None
         return decision
 
     async def _decide(
@@ -228,13 +241,32 @@ class RolloutReconciler:
         spec = understand(rollout.spec, name=rollout.metadata.name)
         stored = plain(rollout.status)
         status = read(stored)
+        resolution = self._resolve(rollout, spec, status)
+        spec = resolution.spec
         await self._find_runs(rollout.metadata, status)
         pods = await self._pods(rollout.metadata, spec, status)
         now = self._clock.now()
         routing = Routing() if isinstance(spec, SpecError) else route(rollout.metadata, spec, self._routers)
         marked = self._marked.get(rollout.metadata.key)
-        seen = observe(rollout, spec, status, self._views, self._planner, routing, now, pods=pods, marked=marked)
+        seen = observe(
+            rollout,
+            spec,
+            status,
+            self._views,
+            self._planner,
+            routing,
+            now,
+            pods=pods,
+            marked=marked,
+            resolution=resolution,
+        )
         return decide(spec, status, seen, now), stored, routing.routers
+
+    def _resolve(self, rollout: Rollout, spec: RolloutSpec | SpecError, status: RolloutStatus) -> Resolution:
+        if isinstance(spec, SpecError) or spec.workload_ref is None:
+            return Resolution(spec=spec)
+        owned = tuple(self._views.replica_sets.by_index(REPLICA_SETS_BY_OWNER, rollout.metadata.uid))
+        return resolve(spec, rollout.metadata.namespace, self._views.workloads, status=status, owned=owned)
 
     async def _once(self, key: ObjectKey, rollout: Rollout) -> tuple[datetime | None, bool]:
         """Decide once and act; return when to look again, and whether anything but the status was written."""

@@ -107,6 +107,7 @@ class RolloutStatus(_Value, frozen=True, kw_only=True):
     phase: str = ""
     message: str = ""
     observed_generation: str = ""
+    workload_observed_generation: str = ""
     pod_hash: str = ""
     stable_hash: str = ""
     step_index: int | None = None
@@ -164,6 +165,7 @@ def read(content: Mapping[str, Any]) -> RolloutStatus:
         phase=_text(content.get("phase")),
         message=_text(content.get("message")),
         observed_generation=_text(content.get("observedGeneration")),
+        workload_observed_generation=_text(content.get("workloadObservedGeneration")),
         pod_hash=_text(content.get("currentPodHash")),
         stable_hash=_text(content.get("stableRS")),
         step_index=_int(content.get("currentStepIndex")),
@@ -286,6 +288,7 @@ def render(status: RolloutStatus) -> dict[str, Any]:
             "phase": str(status.phase),
             "message": status.message,
             "observedGeneration": status.observed_generation,
+            "workloadObservedGeneration": status.workload_observed_generation,
             "currentPodHash": status.pod_hash,
             "stableRS": status.stable_hash,
             "currentStepHash": status.step_hash,
@@ -352,6 +355,7 @@ _KNOWN = frozenset(
         "phase",
         "message",
         "observedGeneration",
+        "workloadObservedGeneration",
         "currentPodHash",
         "stableRS",
         "currentStepIndex",
@@ -388,7 +392,8 @@ def patch(stored: Mapping[str, Any], new: RolloutStatus) -> dict[str, Any]:
     rendered = render(new)
     if _without_marks(render(before)) == _without_marks(rendered):
         return {}  # a CRD that prunes our own field must not make us write it for ever
-    known: dict[str, Any] = {key: value for key, value in stored.items() if key in _KNOWN}
+    # An empty text says what an absent one says: argo-rollouts writes some of them.
+    known: dict[str, Any] = {key: value for key, value in stored.items() if key in _KNOWN and value != ""}
     canary = known.get("canary")
     if isinstance(canary, Mapping):
         ours = {key: value for key, value in canary.items() if key in _KNOWN_CANARY}

@@ -31,11 +31,14 @@ from fairlead.core.objects import HasMetadata, Kind, Manifest, ObjectKey
 from fairlead.rollouts._analysis import INSTANCE_ID
 from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts._validation import MANAGED_BY
+from fairlead.rollouts.spec import WorkloadRef
+from fairlead.rollouts.workload import kind_of
 
 # Indexes that the views of the reconciler must have, by kind. Values are written as `namespace/name`.
 REPLICA_SETS_BY_OWNER = "rollout-owner"  # UID of the controller; `orphans:NAMESPACE` when there is none
 RUNS_BY_OWNER = "rollout-owner"  # UID of the controller
 ROLLOUTS_BY_SERVICE = "rollout-service"  # Services that the spec names
+ROLLOUTS_BY_WORKLOAD = "rollout-workload"  # workload that the spec refers to, as `plural/namespace/name`
 ROLLOUTS_BY_TEMPLATE = "rollout-template"  # templates that the spec names; `/name` for cluster-scoped ones
 SERVICES_BY_MANAGER = "rollout-manager"  # Rollout that the mark names
 SLICES_BY_SERVICE = "rollout-service"  # Service that the slice belongs to
@@ -71,6 +74,16 @@ def service_values(rollout: Rollout) -> Iterator[str]:
             yield f"{rollout.metadata.namespace}/{value}"
 
 
+def workload_values(rollout: Rollout) -> Iterator[str]:
+    """Yield the workload that a Rollout takes its pod template from."""
+    reference = _map(_plain(rollout.spec).get("workloadRef"))
+    kind, group, name = reference.get("kind"), reference.get("apiVersion"), reference.get("name")
+    if isinstance(kind, str) and isinstance(group, str) and isinstance(name, str):
+        found = kind_of(WorkloadRef(api_version=group, kind=kind, name=name))
+        if found is not None:
+            yield f"{found.plural}/{rollout.metadata.namespace}/{name}"
+
+
 def template_values(rollout: Rollout) -> Iterator[str]:
     """Yield the analysis templates that a Rollout names."""
     canary = _map(_map(_plain(rollout.spec).get("strategy")).get("canary"))
@@ -102,7 +115,11 @@ def slice_values(found: EndpointSlice) -> Iterator[str]:
 INDEXES: Mapping[Kind[Any], Mapping[str, Callable[[Any], Iterable[str]]]] = {
     REPLICA_SETS: {REPLICA_SETS_BY_OWNER: owner_values},
     ANALYSIS_RUNS: {RUNS_BY_OWNER: owner_values},
-    ROLLOUTS: {ROLLOUTS_BY_SERVICE: service_values, ROLLOUTS_BY_TEMPLATE: template_values},
+    ROLLOUTS: {
+        ROLLOUTS_BY_SERVICE: service_values,
+        ROLLOUTS_BY_TEMPLATE: template_values,
+        ROLLOUTS_BY_WORKLOAD: workload_values,
+    },
     SERVICES: {SERVICES_BY_MANAGER: manager_values},
     ENDPOINT_SLICES: {SLICES_BY_SERVICE: slice_values},
 }
@@ -187,6 +204,16 @@ class Triggers:
             return NOBODY
         value = f"{found.metadata.namespace}/{found.metadata.name}"
         return Wake(tuple(one.metadata.key for one in self._rollouts.by_index(ROLLOUTS_BY_TEMPLATE, value)))
+
+    def workload(self, kind: Kind[Any], old: HasMetadata | None, new: HasMetadata | None) -> Wake:
+        """Return the Rollouts that take their pod template from a workload, if its spec has changed."""
+        if old is not None and new is not None and 0 < old.metadata.generation == new.metadata.generation:
+            return NOBODY
+        found = new or old
+        if found is None:
+            return NOBODY
+        value = f"{kind.plural}/{found.metadata.namespace}/{found.metadata.name}"
+        return Wake(tuple(one.metadata.key for one in self._rollouts.by_index(ROLLOUTS_BY_WORKLOAD, value)))
 
     def _naming(self, service: ObjectKey) -> tuple[ObjectKey, ...]:
         return self._by_service((str(service),))

@@ -55,6 +55,7 @@ class Informers:
         self._stores: dict[Kind[Any], Store[Any]] = {}
         self._cached: dict[Kind[Any], Store[Any]] = {}
         self._reflectors: dict[Kind[Any], Reflector[Any]] = {}
+        self._wanted: dict[Kind[Any], asyncio.Event] = {}  # of kinds that are not looked at before somebody asks
         self.cluster: Cluster = CachedCluster(cluster, self._cached, clock)
 
     def add(
@@ -64,8 +65,13 @@ class Informers:
         indexes: Mapping[str, Index[T]] | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        on_demand: bool = False,
     ) -> Store[T]:
-        """Return the store of a kind, which `run` will feed. To be called once per kind, before `run`."""
+        """Return the store of a kind, which `run` will feed. To be called once per kind, before `run`.
+
+        Args:
+            on_demand: not before somebody calls `want`; until then nobody waits for it.
+        """
         assert kind not in self._stores, f"{kind} has been added already"
         namespace = self._namespace if kind.namespaced else ""
         store: Store[T] = Store(
@@ -85,7 +91,22 @@ class Informers:
             rng=self._rng,
             settings=self._settings,
         )
+        if on_demand:
+            self._wanted[kind] = asyncio.Event()
         return store
+
+    def want(self, kind: Kind[Any]) -> bool:
+        """Have the store of a kind fed from now on; return whether it has been filled."""
+        if kind in self._wanted:
+            self._wanted[kind].set()
+        return self._stores[kind].has_synced
+
+    def _needed(self) -> dict[Kind[Any], Store[Any]]:
+        return {
+            kind: store
+            for kind, store in self._stores.items()
+            if kind not in self._wanted or self._wanted[kind].is_set()
+        }
 
     def store(self, kind: Kind[T]) -> Store[T]:
         """Return the store of a kind that has been added. KeyError: it has not."""
@@ -95,16 +116,21 @@ class Informers:
         """Keep all stores up to date until cancelled."""
         async with asyncio.TaskGroup() as group:
             for kind, reflector in self._reflectors.items():
-                group.create_task(reflector.run(), name=f"reflector-{kind}")
+                group.create_task(self._reflect(kind, reflector), name=f"reflector-{kind}")
+
+    async def _reflect(self, kind: Kind[Any], reflector: Reflector[Any]) -> None:
+        if kind in self._wanted:
+            await self._wanted[kind].wait()
+        await reflector.run()
 
     async def wait_synced(self) -> None:
         """Return once each store has seen a whole list, or learnt that its kind is not served."""
-        for store in self._stores.values():
+        for store in self._needed().values():
             await store.wait_synced()
 
     @property
     def has_synced(self) -> bool:
-        return all(store.has_synced for store in self._stores.values())
+        return all(store.has_synced for store in self._needed().values())
 
     def troubles(self) -> Mapping[str, str]:
         """Return, by kind, why a store may be behind; for readiness and for people."""

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from fairlead.cli.main import main
 from fairlead.controller.settings import Settings
 from fairlead.controller.wiring import ReferenceController
-from fairlead.core.kinds import ROLLOUTS
+from fairlead.core.kinds import DEPLOYMENTS, ROLLOUTS
 from fairlead.core.objects import ObjectKey
 from fairlead.kube.config import cluster_at
 from fairlead.testing.clock import LoopClock
@@ -175,6 +175,33 @@ async def test_undo_pause_and_restart(stage: Stage) -> None:
         return len(pods) == 2 and not before & {pod.metadata.uid for pod in pods} and all(pod.is_ready for pod in pods)
 
     await stage.eventually(renewed)
+
+
+async def test_undo_and_images_of_the_workload_that_a_rollout_refers_to(stage: Stage) -> None:
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "old", "namespace": "default"},
+        "spec": {key: rollout()["spec"][key] for key in ("selector", "template")} | {"replicas": 0},
+    }
+    document = rollout()
+    del document["spec"]["template"]
+    document["metadata"]["name"] = "ref"
+    document["spec"]["workloadRef"] = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "old"}
+    stage.cluster.apply([deployment, document])
+    key = ObjectKey("default", "ref")
+
+    async def is_at(phase: str, version: int) -> bool:
+        status = json.loads(bytes((await stage.cluster.get(ROLLOUTS, key)).status))
+        live = await stage.cluster.get(DEPLOYMENTS, ObjectKey("default", "old"))
+        seen = status.get("workloadObservedGeneration") == str(live.metadata.generation)
+        return seen and status.get("phase") == phase and f"web:{version}" in bytes(live.spec.template).decode()
+
+    await stage.eventually(lambda: is_at("Healthy", 1))
+    assert (await stage.run("set", "image", "ref", "web=web:2")).output == 'rollout "ref" image updated\n'
+    await stage.eventually(lambda: is_at("Paused", 2))
+    assert (await stage.run("undo", "ref", "--to-revision", "1")).output == "rollout 'ref' undo\n"
+    await stage.eventually(lambda: is_at("Healthy", 1))
 
 
 async def _pods(stage: Stage) -> Any:

@@ -145,6 +145,30 @@ def test_undo_to_the_template_in_force_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "at", "path"), [("Deployment", "spec", "/spec/template"), ("PodTemplate", "", "/template")]
+)
+def test_undo_of_the_workload_that_the_template_comes_from(kind: str, at: str, path: str) -> None:
+    live: dict[str, Any] = {"template": template("web:3")}
+    found = manifest({"kind": kind, "metadata": {"name": "old"}, **({at: live} if at else live)})
+    patches = commands.undo(WEB, HISTORY, workload=found)
+    assert sent(patches) == [("", [{"op": "replace", "path": path, "value": template("web:2")}])]
+    assert commands.undo(WEB, HISTORY, to_revision=3, workload=found) == ()
+
+
+def test_undo_takes_nothing_over_that_only_marks_or_places_pods() -> None:
+    old = replica_set("1", "web:1")
+    labels = {"role": "stable", "app": "web", commands.HASH_LABEL: "hash-1"}
+    term = {"labelSelector": {"matchExpressions": [{"key": commands.HASH_LABEL, "operator": "In", "values": ["x"]}]}}
+    against = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    content = {**old.content, "spec": {"template": template("web:1")}}
+    content["metadata"]["annotations"]["rollout.argoproj.io/ephemeral-metadata"] = '{"labels":{"role":"stable"}}'
+    content["spec"]["template"]["metadata"]["labels"] = labels
+    content["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": against}
+    (command,) = sent(commands.undo(WEB, [manifest(content)], to_revision=1))
+    assert command[1][0]["value"] == template("web:1")
+
+
+@pytest.mark.parametrize(
     ("history", "to_revision", "message"),
     [
         pytest.param(HISTORY, 9, "unable to find specified revision 9 in history", id="unknown"),

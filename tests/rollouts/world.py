@@ -39,6 +39,7 @@ from fairlead.rollouts.actions import (
     PatchRollout,
     ReleaseReplicaSet,
     ReleaseService,
+    ScaleWorkload,
     SetWeights,
     SwitchService,
 )
@@ -292,7 +293,7 @@ class World:
                 self.carried[target.name] = {**before, **labels}
                 if self.carried[target.name] != before:
                     self._written(f"mark pods of {target.name}")
-            case AdoptReplicaSet() | ReleaseReplicaSet() | ReleaseService() | EvictPod():
+            case AdoptReplicaSet() | ReleaseReplicaSet() | ReleaseService() | EvictPod() | ScaleWorkload():
                 raise AssertionError(f"not expected here: {action}")
 
     def _set_weights(self, weights: Weights) -> None:

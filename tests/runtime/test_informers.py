@@ -81,6 +81,25 @@ async def test_a_kind_is_added_once() -> None:
         informers.add(SERVICES)
 
 
+def test_a_kind_on_demand_is_not_looked_at_before_somebody_asks() -> None:
+    async def story() -> None:
+        cluster = ScriptedCluster(lists=[page(replica_set("a"), version=10), page(version=11)])
+        informers = Informers(cluster, LoopClock())
+        informers.add(REPLICA_SETS)
+        later = informers.add(PODS, on_demand=True)
+        running = asyncio.create_task(informers.run())
+        await informers.wait_synced()
+        assert (informers.has_synced, later.has_synced) == (True, False)
+        assert (informers.want(PODS), informers.has_synced) == (False, False)
+        await informers.wait_synced()
+        assert informers.want(PODS)
+        assert informers.want(REPLICA_SETS)
+        running.cancel()
+        await asyncio.wait([running])
+
+    run_virtual(story())
+
+
 def queue_and_store() -> tuple[WorkQueue[ObjectKey], Store[ReplicaSet]]:
     clock = ManualClock()
     return WorkQueue(clock), Store("replicasets.apps", clock)
