@@ -25,7 +25,7 @@ from fairlead.analysis.machine import PreparedRun, RunDecision, decide, prepare,
 from fairlead.analysis.observation import Observation
 from fairlead.analysis.ports import Providers
 from fairlead.analysis.spec import decode_run_spec
-from fairlead.analysis.status import AnalysisRunStatus, decode_status, status_to_json
+from fairlead.analysis.status import AnalysisRunStatus, Phase, decode_status, status_to_json
 from fairlead.analysis.triggers import has_ended
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch, Preconditions, View
@@ -93,7 +93,7 @@ class AnalysisRunReconciler:
         recorder: is given the Events.
         wake: is called with a run that wants to be reconciled soon (an answer arrived).
         jobs: the Jobs of runs, so that the end of one is seen at once; None: they are looked at by and by.
-        announcer: shows completed runs to others before they are written; usually the store behind `runs`.
+        announcer: shows bad verdicts to others before they are written; usually the store behind `runs`.
     """
 
     def __init__(
@@ -266,7 +266,8 @@ class AnalysisRunReconciler:
             live.stored = status
             return
         body = {"metadata": {"uid": live.uid, "resourceVersion": live.version}, "status": patch}
-        if status.is_completed and self._announcer is not None:
+        # A bad verdict must not wait for its write. A good one must: nothing goes forward on what may yet be lost.
+        if status.is_completed and status.phase is not Phase.SUCCESSFUL and self._announcer is not None:
             shown = msgspec.structs.replace(run, status=msgspec.Raw(msgspec.json.encode(wished)))
             self._announcer.anticipate(shown)
         if status not in live.attempts:

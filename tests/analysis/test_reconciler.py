@@ -159,6 +159,24 @@ def test_a_verdict_is_announced_before_its_write_is_answered() -> None:
     told(story)
 
 
+def test_a_good_verdict_is_shown_once_it_is_written() -> None:
+    """Nothing goes forward on a verdict that a crash could still take back."""
+
+    async def story(world: World) -> None:
+        slow = SlowPatches(world.cluster, seconds=4)
+        world.sources.scripts["a"] = after(10, "S")
+        world.create({})
+        async with world.controller(slow):
+            await asyncio.sleep(10.1)
+            shown = world.seen.get(KEY)
+            assert shown is not None
+            assert shown.phase == "Running"
+            await asyncio.sleep(8)
+            assert (await world.reached())[0] == "Successful"
+
+    told(story)
+
+
 def test_an_announced_verdict_whose_write_fails_is_taken_back_and_tried_again() -> None:
     async def story(world: World) -> None:
         world.sources.scripts["a"] = after(10, "F")
