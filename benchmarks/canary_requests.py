@@ -48,16 +48,16 @@ _PAIRS = [step for weight in (20, 40, 60, 80) for step in ({"setWeight": weight}
 _QUIET_SECONDS = 15.0  # after the last change that anybody waits for: what is held back comes in this time
 
 
-def documents(count: int) -> list[Mapping[str, Any]]:
+def documents(count: int, *, delay: int = 30) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
     for number in range(count):
         name = f"web-{number}"
-        found += [*traffic(name), rollout(*_PAIRS, routed=True, name=name, scaleDownDelaySeconds=30)]
+        found += [*traffic(name), rollout(*_PAIRS, routed=True, name=name, scaleDownDelaySeconds=delay)]
     return found
 
 
-async def prepare(stage: Stage, count: int) -> None:
-    await create_all(stage, documents(count))
+async def prepare(stage: Stage, count: int, *, delay: int = 30) -> None:
+    await create_all(stage, documents(count, delay=delay))
     await stage.until("all are healthy", lambda: all_stable(stage, count, revision=1), seconds=300.0)
     await asyncio.sleep(_QUIET_SECONDS)
 
@@ -76,7 +76,7 @@ async def update(stage: Stage, count: int) -> float:
     return wall
 
 
-def simulated(count: int) -> tuple[Counts, float]:
+def simulated(count: int, *, delay: int = 30) -> tuple[Counts, float]:
     """Return what the simulation counts, and its wall time (virtual)."""
     counting: list[CountingCluster] = []
 
@@ -85,7 +85,7 @@ def simulated(count: int) -> tuple[Counts, float]:
         return counting[0]
 
     async def story(stage: Stage) -> float:
-        await prepare(stage, count)
+        await prepare(stage, count, delay=delay)
         counting[0].calls.clear()
         return await update(stage, count)
 
@@ -93,12 +93,12 @@ def simulated(count: int) -> tuple[Counts, float]:
     return counted(counting[0].calls), wall
 
 
-async def real(count: int, flags: tuple[str, ...]) -> tuple[Counts, dict[str, float]]:
+async def real(count: int, flags: tuple[str, ...] = FLAGS, *, delay: int = 30) -> tuple[Counts, dict[str, float]]:
     """Return what the audit log of a real API server counts, and what was measured."""
     with tempfile.TemporaryDirectory() as folder:
         async with rig(Path(folder), *flags) as found:
             stage = await found.place.stage("bench", poll_seconds=0.25)
-            await prepare(stage, count)
+            await prepare(stage, count, delay=delay)
             found.audit.skip()
             cpu = found.process.cpu_seconds()
             wall = await update(stage, count)
@@ -124,6 +124,7 @@ def main() -> int:
     parser.add_argument("--rollouts", type=int, default=20)
     parser.add_argument("--simulated", action="store_true", help="count in the simulation only")
     parser.add_argument("--settle", default="0s", help="settle delay of the controller")
+    parser.add_argument("--write", action="store_true", help="make what the simulation counts golden")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     count = options.rollouts
@@ -136,9 +137,12 @@ def main() -> int:
         seen, measured = asyncio.run(real(count, (f"--settle={options.settle}", *FLAGS[1:])))
         line = {**figures(seen, count), **measured, **line, "requests": dict(seen.by_kind)}
         line["took_s"] = round(time.monotonic() - started)
-    line["golden"] = expected.get(str(count)) == figures(counts, count)
+    line["is_golden"] = expected.get(str(count)) == dict(counts.by_kind)
+    if options.write:
+        text = json.dumps(expected | {str(count): dict(counts.by_kind)}, indent=2)
+        GOLDEN.write_text(text + "\n")
     print(json.dumps(line))
-    return int(not line["golden"] and str(count) in expected)
+    return int(str(count) in expected and not line["is_golden"])
 
 
 if __name__ == "__main__":

@@ -430,7 +430,7 @@ def test_objects_share_what_there_is() -> None:
             await asyncio.sleep(1)
         await asyncio.sleep(120)
 
-    api = play(story)
+    api = play(story, settings=EventSettings(writes_burst=30, writes_per_second=2.0))
     assert len(api.calls) <= 100
     for name in range(20):
         told = "; ".join(message for message, _ in api.messages(f"web-{name}"))
