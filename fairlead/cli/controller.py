@@ -30,6 +30,8 @@ _FALLBACK_NAMESPACE = "argo-rollouts"  # as upstream, so that both look for the 
 @click.option("--leader-election-retry-period", type=DURATION, default="2s", show_default=True)
 @click.option("--rollout-threads", type=click.IntRange(1, 1000), default=10, show_default=True, help="At a time.")
 @click.option("--analysis-threads", type=click.IntRange(1, 1000), default=30, show_default=True, help="At a time.")
+@click.option("--secret-threads", type=click.IntRange(1, 1000), default=30, show_default=True, help="At a time.")
+@click.option("--secrets/--no-secrets", "with_secrets", default=True, show_default=True, help="Sync external secrets.")
 @click.option("--rollout-resync", type=click.IntRange(1), default=900, show_default=True, help="Seconds.")
 @click.option(
     "--envoy-admin",
@@ -67,6 +69,8 @@ async def controller_(
     leader_election_retry_period: timedelta,
     rollout_threads: int,
     analysis_threads: int,
+    secret_threads: int,
+    with_secrets: bool,
     rollout_resync: int,
     envoy_admin: tuple[str, ...],
     settle: timedelta,
@@ -98,7 +102,8 @@ async def controller_(
     settings = Settings(
         namespace=namespace,
         instance_id=instance_id,
-        workers=Workers(rollouts=rollout_threads, analysis_runs=analysis_threads),
+        workers=Workers(rollouts=rollout_threads, analysis_runs=analysis_threads, external_secrets=secret_threads),
+        with_secrets=with_secrets,
         traffic=Traffic(evidence=envoy_admin, settle=settle, drain=drain),
         serving=Serving(host=host, health_port=health_port, metrics_port=metrics_port),
         election=election if leader_elect else None,

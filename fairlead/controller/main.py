@@ -69,7 +69,13 @@ async def run(settings: Settings, *, kubeconfig: str | None = None, context: str
     async with await connect(kubeconfig=kubeconfig, context=context, hook=metrics) as cluster:
         election = _election(cluster, clock, settings)
         controller = ReferenceController(
-            cluster, clock, settings, metrics=metrics, evidence=_evidence(settings), election=election
+            cluster,
+            clock,
+            settings,
+            metrics=metrics,
+            evidence=_evidence(settings),
+            election=election,
+            as_manager=cluster.as_manager if settings.with_secrets else None,
         )
         _stop_on_signals(controller)
         health = Health(live=list, ready=controller.not_ready, look=controller.look)

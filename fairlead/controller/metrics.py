@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fairlead import __version__
 from fairlead.core.cluster import View
+from fairlead.core.conditions import Condition
 from fairlead.core.kinds import AnalysisRun, KindCondition, Rollout
+from fairlead.core.objects import Kind, ObjectKey
 
+_CONTROLLERS = ("rollout", "analysis_run", "externalsecret", "secretstore", "clustersecretstore")
 _BUCKETS = (0.01, 0.15, 0.25, 0.5, 1.0)  # upstream's
 
 
@@ -121,14 +125,34 @@ class ControllerMetrics:
             name: Histogram(
                 f"{name}_reconcile", "Seconds per reconciliation.", buckets=_BUCKETS, registry=self.registry
             )
-            for name in ("rollout", "analysis_run")
+            for name in _CONTROLLERS
         }
         self._errors: Mapping[str, Counter] = {
             name: Counter(f"{name}_reconcile_error", "Reconciliations that failed.", registry=self.registry)
-            for name in ("rollout", "analysis_run")
+            for name in _CONTROLLERS
         }
         self._events = Counter(
             "rollout_events", "Events that were recorded.", ("type", "reason"), registry=self.registry
+        )
+        of_object = ("namespace", "name")
+        self._syncs = Counter("externalsecret_sync_calls", "Attempts to sync.", of_object, registry=self.registry)
+        self._sync_errors = Counter(
+            "externalsecret_sync_calls_error", "Attempts to sync that failed.", of_object, registry=self.registry
+        )
+        self._secret_conditions = {
+            name: Gauge(
+                f"{name}_status_condition",
+                "The status of a condition.",
+                (*of_object, "condition", "status"),
+                registry=self.registry,
+            )
+            for name in ("externalsecret", "secretstore", "clustersecretstore")
+        }
+        self._provider_calls = Counter(
+            "externalsecret_provider_api_calls_count",
+            "Calls to stores of secrets.",
+            ("provider", "call", "status"),
+            registry=self.registry,
         )
         self._requests = Counter(
             "controller_clientset_k8s_request",
@@ -136,6 +160,37 @@ class ControllerMetrics:
             ("verb", "kind", "status_code"),
             registry=self.registry,
         )
+
+    # --- external secrets: names of external-secrets' own metrics ----------------------------------------------------
+
+    def on_sync(self, key: ObjectKey, *, failed: bool) -> None:
+        """Count one attempt to sync an ExternalSecret."""
+        self._syncs.labels(key.namespace, key.name).inc()
+        if failed:
+            self._sync_errors.labels(key.namespace, key.name).inc()
+
+    def on_condition(self, kind: Kind[Any], key: ObjectKey, condition: Condition) -> None:
+        """Show a condition of an ExternalSecret or a store; the opposite status becomes 0."""
+        gauge = self._secret_conditions.get(kind.kind.lower())
+        if gauge is None:
+            return
+        for status in ("True", "False"):
+            value = 1 if condition.status == status else 0
+            gauge.labels(key.namespace, key.name, condition.type, status).set(value)
+
+    def on_gone(self, kind: Kind[Any], key: ObjectKey) -> None:
+        """Forget an object: nothing of it is exposed any more."""
+        labels = {"namespace": key.namespace, "name": key.name}
+        gauge = self._secret_conditions.get(kind.kind.lower())
+        if gauge is not None:
+            gauge.remove_by_labels(labels)
+        if kind.kind == "ExternalSecret":
+            self._syncs.remove_by_labels(labels)
+            self._sync_errors.remove_by_labels(labels)
+
+    def on_provider_call(self, provider: str, call: str, succeeded: bool) -> None:
+        """Count one call to a store of secrets."""
+        self._provider_calls.labels(provider, call, "success" if succeeded else "error").inc()
 
     def look(self, rollouts: View[Rollout], runs: View[AnalysisRun]) -> None:
         """Take the objects that the next exposition describes; called on the loop, before it is printed."""

@@ -8,10 +8,11 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """How many objects of a kind are reconciled at once. Defaults are Argo Rollouts' (its `--*-threads`)."""
+    """How many objects of a kind are reconciled at once. Defaults of the first two are Argo Rollouts'."""
 
     rollouts: int = 10
     analysis_runs: int = 30
+    external_secrets: int = 30  # each waits for three writes, one after the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,4 +78,5 @@ class Settings:
     election: Election | None = None  # None: the only replica
     resync: timedelta = timedelta(minutes=15)
     stop_grace: timedelta = timedelta(seconds=10)
+    with_secrets: bool = True  # whether external secrets are synced
     prometheus_address: str = ""  # for prometheus metrics that name no address

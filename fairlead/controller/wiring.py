@@ -23,6 +23,7 @@ from fairlead.analysis.providers import ProviderFactory, ProviderRegistry, Provi
 from fairlead.analysis.reconciler import AnalysisRunReconciler
 from fairlead.analysis.triggers import JOB_UID_LABEL, runs_of_job
 from fairlead.controller.metrics import ControllerMetrics
+from fairlead.controller.secret_wiring import SecretsPart
 from fairlead.controller.settings import Settings
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster
@@ -208,6 +209,7 @@ class _Term:
                 rng=rng,
             ),
         )
+        self.secrets = parent._secrets()
         triggers = Triggers(caches.rollouts, instance_id=settings.instance_id)
 
         def own_run(old: AnalysisRun | None, new: AnalysisRun | None) -> Wake:
@@ -264,6 +266,8 @@ class _Term:
     def stop(self) -> None:
         for controller in self.controllers:
             controller.stop()
+        if self.secrets is not None:
+            self.secrets.stop()
 
 
 class _Background:
@@ -314,6 +318,7 @@ class ReferenceController:
         evidence: asks the data plane whether weights were taken; None: the settle delay decides.
         election: lead only while the lease is ours; None: always.
         providers: metric providers beside the built-in and the installed ones, by name.
+        as_manager: the same cluster as a field manager of that name sees it; None: external secrets are not synced.
         rng: draws jitter; a seeded one makes a simulated run repeatable.
     """
 
@@ -327,6 +332,7 @@ class ReferenceController:
         evidence: EvidenceSource | None = None,
         election: LeaderElection | None = None,
         providers: Mapping[str, ProviderFactory] | None = None,
+        as_manager: Callable[[str], Cluster] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.clock = clock
@@ -336,11 +342,29 @@ class ReferenceController:
         self.providers = providers
         self.rng = rng or random.Random()
         self._election = election
-        fenced: Cluster = cluster if election is None else FencedCluster(cluster, election.fence, clock)
-        self.caches = Caches(fenced, clock, self.settings, self.rng)
+        self._cluster = self._fenced(cluster)
+        self._as_manager = as_manager
+        self.caches = Caches(self._cluster, clock, self.settings, self.rng)
         self._term: _Term | None = None
         self._stopping = asyncio.Event()
         self._synced = False
+
+    def _fenced(self, cluster: Cluster) -> Cluster:
+        return cluster if self._election is None else FencedCluster(cluster, self._election.fence, self.clock)
+
+    def _secrets(self) -> SecretsPart | None:
+        as_manager = self._as_manager
+        if as_manager is None:
+            return None
+        return SecretsPart(
+            self._cluster,
+            self.clock,
+            as_manager=lambda name: self._fenced(as_manager(name)),
+            metrics=self.metrics,
+            namespace=self.settings.namespace,
+            workers=self.settings.workers.external_secrets,
+            rng=self.rng,
+        )
 
     async def run(self) -> None:
         """Work until `stop` is called (then return when what runs has ended), or cancelled."""
@@ -388,6 +412,8 @@ class ReferenceController:
                     async with asyncio.TaskGroup() as work:
                         for controller in term.controllers:
                             work.create_task(controller.run(), name=controller.name)
+                        if term.secrets is not None:
+                            work.create_task(self._until_stopped(term.secrets), name="secrets")
                 await term.analysis.close()
                 await term.events.stop()
                 recording.cancel()
@@ -395,6 +421,21 @@ class ReferenceController:
             self._term = None
             term.providers.close()
             await term.background.close()
+
+    async def _until_stopped(self, secrets: SecretsPart) -> None:
+        """Run the part; asked to stop before its caches are filled, it has nothing to finish."""
+        running = asyncio.create_task(secrets.run(), name="secrets-part")
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done() and secrets.is_filled:
+                await asyncio.wait((running,))
+        finally:
+            for task in (running, stopping):
+                task.cancel()
+            results = await asyncio.gather(running, stopping, return_exceptions=True)
+        if isinstance(results[0], Exception):
+            raise results[0]
 
     def stop(self) -> None:
         """Begin nothing new, and let `run` return."""
