@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from fairlead.cli._demo import manifests
+from fairlead.cli._demo.log import ControllerLog, Measurement, Trouble
 from fairlead.cli._demo.screen import WIDTH, Screen
-from fairlead.cli._demo.stage import Measurement, Measurements
 from fairlead.cli._demo.witness import _short
 from fairlead.cli.main import main
 from fairlead.core.errors import MissingExtra
@@ -95,22 +96,24 @@ def test_measured_values_are_shown_as_percentages(value: str, shown: str) -> Non
     assert _short(value) == shown
 
 
-def test_measurements_are_read_once_and_by_whole_lines(tmp_path: Path) -> None:
-    def line(phase: str) -> str:
-        entry = {"event": "measurement_taken", "object": "shop/web-1", "phase": phase}
-        return json.dumps({**entry, "timestamp": "2026-01-01T00:00:01.250000Z"})
+def test_the_log_is_read_once_and_by_whole_lines(tmp_path: Path) -> None:
+    def line(**entry: str) -> str:
+        return json.dumps({"timestamp": "2026-01-01T00:00:01.250000Z", **entry})
 
+    def taken(phase: str) -> str:
+        return line(event="measurement_taken", object="shop/web-1", phase=phase, level="info")
+
+    at = datetime(2026, 1, 1, 0, 0, 1, 250_000, tzinfo=UTC)
     log = tmp_path / "log"
-    log.write_text(f"Traceback\n{json.dumps({'event': 'caches_filled'})}\n{line('Successful')}\n{line('Failed')[:40]}")
-    found = Measurements(log)
-    [one] = found.new()
-    assert isinstance(one, Measurement)
-    assert (one.run, one.phase, one.at.isoformat()) == (
-        "shop/web-1",
-        "Successful",
-        "2026-01-01T00:00:01.250000+00:00",
-    )
+    others = ("Traceback", '{"event": "without a time"}', line(event="caches_filled", level="info"))
+    log.write_text("\n".join([*others, taken("Successful"), taken("Failed")[:40]]))
+    found = ControllerLog(log)
+    assert list(found.new()) == [Measurement(run="shop/web-1", phase="Successful", at=at)]
     with log.open("a") as more:
-        more.write(f"{line('Failed')[40:]}\n")
-    assert [one.phase for one in found.new()] == ["Failed"]
+        broken = line(event="reconcile_broken", object="shop/web", error="KeyError", message="'x'", level="error")
+        more.write(f"{taken('Failed')[40:]}\n{broken}\n")
+    assert list(found.new()) == [
+        Measurement(run="shop/web-1", phase="Failed", at=at),
+        Trouble(text="reconcile_broken shop/web KeyError 'x'", at=at),
+    ]
     assert list(found.new()) == []

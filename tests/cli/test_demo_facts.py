@@ -114,6 +114,11 @@ def test_everything_holds() -> None:
             id="failed",
         ),
         pytest.param(
+            replace(HOLDS, troubles=("reconcile_broken", "leaked")),
+            "the controller logged 2 errors, first: reconcile_broken",
+            id="controller-errors",
+        ),
+        pytest.param(
             replace(HOLDS, zero_in_api=None), "act 2: the weight did not become 0 in the API", id="never-zero-in-api"
         ),
         pytest.param(
@@ -137,7 +142,7 @@ def test_the_table_says_for_each_fact_whether_it_holds() -> None:
     lines = table(facts)
     assert [line.split()[-1] for line in lines[1:]] == [
         *("yes", "sample", "no"),  # the steps
-        *("no", "yes", "yes", "yes", "yes", "yes"),
+        *("no", "yes", "yes", "yes", "yes", "yes", "yes"),
     ]
     assert lines[2].split("  ")[-1] == "yes, 2nd sample"
     assert "20.5 %" in lines[2]

@@ -114,6 +114,7 @@ class Facts:
             until the last request came to the bad version; None: never.
         source: where the analysis took its numbers from.
         seconds: how long it all took.
+        troubles: errors that the controller logged.
         broken: why the story could not be told to its end, empty if it could.
     """
 
@@ -131,6 +132,7 @@ class Facts:
     source: str = ""
     seconds: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    troubles: tuple[str, ...] = ()
     broken: str = ""
 
 
@@ -148,6 +150,8 @@ def problems(facts: Facts) -> list[str]:
         found.append(f"{facts.lost} requests got no answer ({'; '.join(facts.losses[:3])})")
     if facts.failed_other:
         found.append(f"{facts.failed_other} requests failed though the bad version had no part in them")
+    if facts.troubles:
+        found.append(f"the controller logged {len(facts.troubles)} errors, first: {facts.troubles[0]}")
     if facts.is_aborted:
         found += _late("in the API", facts.zero_in_api) + _late("on the wire", facts.zero_on_wire)
     return found
@@ -181,6 +185,7 @@ def table(facts: Facts) -> list[str]:
     rows += [
         ("requests lost", "0", str(facts.lost), str(facts.requests), "", _word(facts.requests and not facts.lost)),
         ("requests failed", "0", failed, "", "", _word(facts.requests and not facts.failed_other)),
+        ("errors of the controller", "0", str(len(facts.troubles)), "", "", _word(not facts.troubles)),
         ("good version promoted", "yes", _word(facts.is_promoted), "", "", _word(facts.is_promoted)),
         ("bad version stopped", "yes", _word(facts.is_aborted), "", "", _word(facts.is_aborted)),
         _zero("failing measurement to weight 0, API", facts.zero_in_api),
@@ -236,6 +241,7 @@ def as_json(facts: Facts) -> dict[str, Any]:
         "verdict": facts.verdict,
         "secondsToZeroInApi": _rounded(facts.zero_in_api),
         "secondsToZeroOnWire": _rounded(facts.zero_on_wire),
+        "controllerErrors": list(facts.troubles),
         "source": facts.source,
         "seconds": round(facts.seconds, 1),
         "settings": dict(facts.settings),

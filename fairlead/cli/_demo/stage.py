@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +101,6 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement:
-    """One measurement of the controller."""
-
-    run: str  # namespace/name
-    phase: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """The running world.
 
@@ -165,30 +155,6 @@ class Stage:
         for task in self.tasks:
             if task.done():
                 raise ProviderError(f"a part of the world has ended: {task!r}", provider="demo")
-
-
-class Measurements:
-    """What the controller says of its measurements in its log, with times finer than the whole seconds of a status."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._read = 0
-
-    def new(self) -> Iterator[Measurement]:
-        """Yield what has been logged since the last call."""
-        with self._log.open("rb") as lines:
-            lines.seek(self._read)
-            content = lines.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
-            try:
-                entry = msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.MsgspecError:
-                continue  # a traceback, or what a library printed
-            if entry.get("event") == "measurement_taken":
-                at = datetime.fromisoformat(entry["timestamp"])
-                yield Measurement(run=entry["object"], phase=entry["phase"], at=at)
 
 
 @asynccontextmanager

@@ -305,6 +305,7 @@ class _Story:
             zero_on_wire=wire,
             source=self._stage.source,
             settings={**self._pace.as_json(), "drainSeconds": DRAIN_SECONDS},
+            troubles=tuple(self._witness.troubles),
             broken=broken,
         )
 

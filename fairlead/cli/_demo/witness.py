@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from fairlead.cli._demo.facts import REQUESTS_MIN, SECOND_WANTED, Sample, Step
+from fairlead.cli._demo.log import ControllerLog, Measurement
 from fairlead.cli._demo.manifests import CANARY, METRIC, NAMESPACE, ROLLOUT, STABLE, Json
 from fairlead.cli._demo.screen import Screen
-from fairlead.cli._demo.stage import Measurement, Measurements, Stage
+from fairlead.cli._demo.stage import Stage
 from fairlead.core.kinds import ROLLOUTS
 from fairlead.testing.requests import CommitHook
 
@@ -128,7 +129,8 @@ class Witness:
         self._commits: deque[_Commit] = deque()
         self._versions: dict[str, str] = {}  # pod template hash to version
         self._written_at: datetime | None = None
-        self._log = Measurements(stage.controller.log)
+        self.troubles: list[str] = []  # what the controller logged as errors
+        self._log = ControllerLog(stage.controller.log)
         hook: CommitHook = self._on_commit
         stage.cluster.on_commit(hook)
 
@@ -152,7 +154,11 @@ class Witness:
             while self._commits:
                 self._see(self._commits.popleft())
             for one in self._log.new():
-                self._see_measurement(one)
+                if isinstance(one, Measurement):
+                    self._see_measurement(one)
+                else:
+                    self.troubles.append(one.text)
+                    self._screen.say("error", f"of the controller: {one.text}", at=self._seconds(one.at))
             if act is not None and act.window is not None and act.window.look(counts):
                 missed = act.window.first
                 assert missed is not None, "it has just been taken"
