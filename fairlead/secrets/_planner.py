@@ -25,12 +25,12 @@ from datetime import datetime
 
 import structlog
 
-from fairlead.core.backoff import Backoff
 from fairlead.core.clock import Clock
 from fairlead.core.errors import FairleadError
-from fairlead.secrets._questions import Search
+from fairlead.secrets._patience import Allowance, Patience
+from fairlead.secrets._questions import Search, Validation
 from fairlead.secrets.actions import Urgency
-from fairlead.secrets.stores.port import Document, RemoteRef, Store, StoreUnavailable, Throttled
+from fairlead.secrets.stores.port import Denied, Document, RemoteRef, Store, StoreUnavailable, Throttled
 from fairlead.secrets.values import SecretBytes
 
 log = structlog.get_logger(__name__)
@@ -52,6 +52,8 @@ class PlannerSettings:
         idle_seconds: a connection that nobody used for so long is closed.
         pause_seconds_max: the longest time that a store may tell us to stay away.
         failures_max: so many failed calls in a row open the circuit.
+        reopen_seconds: a connection that is refused everything is opened anew, with the credentials of the moment, if
+            it is older than this.
     """
 
     reads_per_second: float = 100.0
@@ -65,19 +67,12 @@ class PlannerSettings:
     idle_seconds: float = 900.0
     pause_seconds_max: float = 300.0
     failures_max: int = 3
+    reopen_seconds: float = 60.0
 
 
 DEFAULTS = PlannerSettings()
-PROBE = Backoff(first=1.0, most=30.0)
-THROTTLED = Backoff(first=1.0, most=60.0)  # for a store that does not say how long
 THROTTLED_TRIES_MAX = 3
 EARLY_SECONDS = 1e-6  # a timer may ring that much too early: clocks round
-BATCH_WAIT_SECONDS = 0.25  # tokens for a full batch are not saved up for longer than this
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Whether the store can be used at all; asked even while the circuit is open."""
 
 
 Question = RemoteRef | Search | Validation
@@ -230,15 +225,16 @@ class _Source:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stores: dict[_Identity, asyncio.Task[Store]] = {}
         self._used_at: dict[_Identity, float] = {}
+        self._opened_at: dict[_Identity, float] = {}
         self._revision = ""
-        self._rate = settings.reads_per_second
-        self._tokens = 0.0
-        self._counted_at = clock.monotonic()
-        self._paused_until = 0.0
+        allowance = Allowance(
+            reads_per_second=settings.reads_per_second,
+            burst=settings.burst,
+            pause_seconds_max=settings.pause_seconds_max,
+            failures_max=settings.failures_max,
+        )
+        self._patience = Patience(allowance, clock.monotonic())
         self._pause_reason: Throttled | None = None
-        self._throttles = 0
-        self._failures = 0
-        self._open_until = 0.0
         self._last_error: FairleadError = _unavailable("the store has not answered yet")
         self._closing: set[asyncio.Task[None]] = set()
         self._house: asyncio.Task[None] | None = None
@@ -276,7 +272,7 @@ class _Source:
         if waiting is not None:
             waiting.urgency = min(waiting.urgency, urgency)
             return waiting.answer
-        if self._is_broken and self._clock.monotonic() < self._open_until and not isinstance(question, Validation):
+        if self._patience.is_closed(self._clock.monotonic()) and not isinstance(question, Validation):
             return _done(loop, self._last_error)
         self._number += 1
         flight = _Flight(question, handle, urgency, self._number, loop.create_future())
@@ -284,7 +280,7 @@ class _Source:
         return flight.answer
 
     def _too_late(self) -> Answer:
-        if self._pause_reason is not None and self._clock.monotonic() < self._paused_until:
+        if self._pause_reason is not None and self._clock.monotonic() < self._patience.paused_until:
             return self._pause_reason
         return _unavailable(f"the store did not answer within {self._settings.wait_seconds:g} s")
 
@@ -305,32 +301,26 @@ class _Source:
 
     async def _turn(self) -> bool:
         """Wait for what is in the way; return whether the way was free."""
-        limit = 1 if self._is_broken else self._settings.batches_in_flight_max
+        limit = 1 if self._patience.is_broken else self._settings.batches_in_flight_max
         if len(self._tasks) >= limit:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             return False
-        now = self._clock.monotonic()
-        seconds = self._paused_until - now
-        if self._is_broken and not self._has_validation:
-            seconds = max(seconds, self._open_until - now)
-        self._refill(now)
-        wanted = float(len(self._choose()))
-        saved_up = min(wanted, float(self._settings.burst), max(1.0, self._rate * BATCH_WAIT_SECONDS))
-        seconds = max(seconds, (saved_up - self._tokens) / self._rate)
-        if seconds <= 1e-9:
+        chosen = self._choose()
+        is_validation = isinstance(chosen[0].question, Validation)
+        seconds = self._patience.seconds_until(len(chosen), self._clock.monotonic(), is_validation=is_validation)
+        if seconds <= EARLY_SECONDS:
             return True
         await self._clock.sleep(seconds)
         return False
 
-    def _refill(self, now: float) -> None:
-        self._tokens = min(float(self._settings.burst), self._tokens + (now - self._counted_at) * self._rate)
-        self._counted_at = now
-
     def _choose(self) -> list[_Flight]:
         """Return the most urgent questions that go together: of one identity and one lane."""
         first = min(self._waiting.values(), key=_order)
-        if not isinstance(first.question, RemoteRef) or self._is_broken:
-            return [self._probe() if self._is_broken else first]
+        if self._patience.is_broken:
+            validations = [flight for flight in self._waiting.values() if isinstance(flight.question, Validation)]
+            return [min(validations, key=_order, default=first)]
+        if not isinstance(first.question, RemoteRef):
+            return [first]
         identity = first.key[0]
         together = [
             flight
@@ -339,18 +329,10 @@ class _Source:
         ]
         return sorted(together, key=_order)[: self._settings.batch_max]
 
-    def _probe(self) -> _Flight:
-        validations = [flight for flight in self._waiting.values() if isinstance(flight.question, Validation)]
-        return min(validations or self._waiting.values(), key=_order)
-
-    @property
-    def _has_validation(self) -> bool:
-        return any(isinstance(flight.question, Validation) for flight in self._waiting.values())
-
     def _take(self) -> list[_Flight]:
         """Take the chosen questions out of the queue, no more than there are tokens for."""
-        batch = self._choose()[: max(1, int(self._tokens + 1e-6))]
-        self._tokens -= len(batch)
+        chosen = self._choose()
+        batch = chosen[: self._patience.spend(len(chosen))]
         now = self._clock.now()
         for flight in batch:
             del self._waiting[flight.key]
@@ -400,6 +382,7 @@ class _Source:
             self._fail(answers[0])
         else:
             self._succeed()
+            self._open_anew(batch, answers)
         expires_at = self._clock.monotonic() + self._settings.share_seconds
         for flight, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Throttled) and flight.tries < THROTTLED_TRIES_MAX and flight.key not in self._waiting:
@@ -417,32 +400,22 @@ class _Source:
         if self._pump is None:
             self._pump = asyncio.create_task(self._run(), name=f"store-{self._uid}")
 
-    # --- patience ----------------------------------------------------------------------------------------------------
-
-    @property
-    def _is_broken(self) -> bool:
-        return self._failures >= self._settings.failures_max
+    # --- how it has been doing ----------------------------------------------------------------------------------------
 
     def _pause(self, error: Throttled) -> None:
-        asked = error.retry_after
-        seconds = THROTTLED.delay(self._throttles, jitter=self._rng.random()) if asked is None else asked
-        self._throttles += 1
         self._pause_reason = error
-        until = self._clock.monotonic() + min(seconds, self._settings.pause_seconds_max)
-        self._paused_until = max(self._paused_until, until)
-        self._tokens = 0.0
-        self._rate = max(1.0, self._rate / 2) if self._rate > 1.0 else self._rate
-        log.warning("secret_store_throttled", store=self._uid, seconds=round(seconds, 3), rate=round(self._rate, 1))
+        seconds = self._patience.throttled(error.retry_after, self._clock.monotonic(), jitter=self._rng.random())
+        rate = round(self._patience.rate, 1)
+        log.warning("secret_store_throttled", store=self._uid, seconds=round(seconds, 3), rate=rate)
 
     def _fail(self, answer: Answer) -> None:
         if isinstance(answer, FairleadError):
             self._last_error = answer
-        self._failures += 1
-        if not self._is_broken:
+        now = self._clock.monotonic()
+        self._patience.failed(now, jitter=self._rng.random())
+        if not self._patience.is_broken:
             return
-        delay = PROBE.delay(self._failures - self._settings.failures_max, jitter=self._rng.random())
-        self._open_until = self._clock.monotonic() + delay
-        log.warning("secret_store_unavailable", store=self._uid, probe_seconds=round(delay, 3))
+        log.warning("secret_store_unavailable", store=self._uid, probe_seconds=round(self._patience.probe_at - now, 3))
         for key, flight in tuple(self._waiting.items()):
             if not isinstance(flight.question, Validation):
                 del self._waiting[key]
@@ -451,14 +424,18 @@ class _Source:
             self._drop(identity)
 
     def _succeed(self) -> None:
-        was_broken = self._is_broken
-        self._failures = self._throttles = 0
         self._pause_reason = None
-        # Halved at once, doubled in some hundred calls.
-        self._rate = min(self._settings.reads_per_second, self._rate * 1.01)
-        if was_broken:
+        if self._patience.succeeded():
             log.info("secret_store_recovered", store=self._uid)
             self._recovered()
+
+    def _open_anew(self, batch: list[_Flight], answers: list[Answer]) -> None:
+        """Let go of a connection that is refused everything: its credentials may have been rotated since."""
+        identity = batch[0].key[0]
+        if identity not in self._stores or not all(isinstance(answer, Denied) for answer in answers):
+            return
+        if self._clock.monotonic() - self._opened_at[identity] >= self._settings.reopen_seconds:
+            self._drop(identity)
 
     # --- connections -------------------------------------------------------------------------------------------------
 
@@ -469,6 +446,7 @@ class _Source:
         if task is None:
             task = asyncio.create_task(_opened(handle), name=f"store-{self._uid}-open")
             self._stores[identity] = task
+            self._opened_at[identity] = self._clock.monotonic()
         self._used_at[identity] = self._clock.monotonic()
         try:
             return await asyncio.shield(task)
@@ -479,7 +457,7 @@ class _Source:
     def _renew(self, revision: str) -> None:
         """The store's spec is another: what was learnt of the old one's health says nothing."""
         self._revision = revision
-        self._failures = 0
+        self._patience.renewed()
         for identity in tuple(self._stores):
             if identity[0] != revision:
                 self._drop(identity)
@@ -488,6 +466,7 @@ class _Source:
         """Let go of a connection, and log out once nobody uses it any more."""
         opened = self._stores.pop(identity)
         self._used_at.pop(identity, None)
+        self._opened_at.pop(identity, None)
         task = asyncio.create_task(self._log_out(opened), name=f"store-{self._uid}-close")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -26,3 +26,8 @@ class Search:
 
     def query(self) -> FindQuery:
         return FindQuery(path=self.path, name_regexp=self.name_regexp, tags=dict(self.tags))
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Whether the store can be used at all; asked even of a store that is only probed."""

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,18 +22,18 @@ import msgspec
 import structlog
 
 from fairlead.core.clock import Clock
-from fairlead.core.cluster import Cluster, MergePatch, View
+from fairlead.core.cluster import Cluster, MergePatch
 from fairlead.core.conditions import Condition
 from fairlead.core.decision import Blocker, Event
 from fairlead.core.errors import Conflict, FairleadError, NotFound, SpecError
-from fairlead.core.objects import HasMetadata, Kind, ObjectKey, ObjectMeta
+from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
 from fairlead.core.patches import diff
 from fairlead.secrets import _sources
-from fairlead.secrets._access import denial, is_allowed
-from fairlead.secrets._opening import KnownStore, Stores
+from fairlead.secrets._opening import Stores
 from fairlead.secrets._ownership import controls, created_by
 from fairlead.secrets._planner import Planner, Question
 from fairlead.secrets._questions import StoreName
+from fairlead.secrets._sight import DEFAULTS, Reach, SecretSettings, Sight, Views
 from fairlead.secrets._sources import Reading, SourceError
 from fairlead.secrets._writing import Writer
 from fairlead.secrets.actions import (
@@ -45,44 +45,18 @@ from fairlead.secrets.actions import (
     RemoveFinalizer,
     WriteTarget,
 )
-from fairlead.secrets.kinds import EXTERNAL_SECRETS, FINALIZER, ExternalSecret, SecretStore, TargetSecret
+from fairlead.secrets.kinds import EXTERNAL_SECRETS, FINALIZER, ExternalSecret
 from fairlead.secrets.machine import GET_FAILED, Limits, SecretDecision, Subject, decide, prepare
-from fairlead.secrets.observation import Failed, Fetched, Observation, Outcome, Readiness, StoreSeen, Told
-from fairlead.secrets.spec import StoreKind
-from fairlead.secrets.status import ExternalSecretStatus, decode_status, decode_store_status, status_to_json
+from fairlead.secrets.observation import Failed, Fetched, Observation, Outcome, Told
+from fairlead.secrets.status import ExternalSecretStatus, decode_status, status_to_json
 from fairlead.secrets.triggers import CREATED_BY_INDEX
+
+__all__ = ["DEFAULTS", "ExternalSecretReconciler", "Recorder", "SecretSettings", "SyncHook", "Views"]
 
 log = structlog.get_logger(__name__)
 
 ROUNDS_MAX = 12  # decisions of one call: the usual course takes five
 ATTEMPTS_REMEMBERED_MAX = 8  # the API server shows one of the last few writes, or none
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretSettings:
-    """How ExternalSecrets are served.
-
-    Attributes:
-        controller_class: stores of another class are somebody else's.
-        cluster_stores: whether ClusterSecretStores are served.
-        flood_gate: whether a store must be Ready before it is asked.
-        aligned: let those who share store and interval refresh together, so that they share reads. Nobody refreshes
-            later than asked; the first interval of each is shorter.
-        refresh_time_every: a status in which only refreshTime would change is written at most that often.
-        unvalidated: for so long after its creation a store without a condition is waited for, and is no error.
-        store_interval: pause between two validations of a store that says nothing itself.
-    """
-
-    controller_class: str = "default"
-    cluster_stores: bool = True
-    flood_gate: bool = True
-    aligned: bool = True
-    refresh_time_every: timedelta = timedelta(hours=1)
-    unvalidated: timedelta = timedelta(minutes=1)
-    store_interval: timedelta = timedelta(minutes=5)
-
-
-DEFAULTS = SecretSettings()
 
 
 class Recorder(Protocol):
@@ -107,34 +81,6 @@ class SyncHook(Protocol):
     def on_gone(self, kind: Kind[Any], key: ObjectKey) -> None:
         """The object is no more."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Views:
-    """What the reconciler sees of the cluster without a request.
-
-    Attributes:
-        external_secrets: with `triggers.EXTERNAL_SECRET_INDEXES`.
-        targets: Secrets of kind `kinds.TARGETS` with the label `kinds.MANAGED_SELECTOR`, with
-            `triggers.TARGET_INDEXES`.
-        cluster_stores: None: they are not served.
-        namespaces: their labels let them use ClusterSecretStores; None: only names and patterns do.
-    """
-
-    external_secrets: View[ExternalSecret]
-    targets: View[TargetSecret]
-    stores: View[SecretStore]
-    cluster_stores: View[SecretStore] | None = None
-    namespaces: View[HasMetadata] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Reach:
-    """One store as it stands behind a reference."""
-
-    seen: StoreSeen
-    known: KnownStore | None
-    mark: tuple[str, str, int]  # name, UID and generation: whether it is the same as before
 
 
 @dataclass(slots=True)
@@ -216,7 +162,7 @@ class ExternalSecretReconciler:
         self._settings = settings
         self._limits = Limits(cluster_stores=settings.cluster_stores and views.cluster_stores is not None)
         self._live: dict[ObjectKey, _Live] = {}
-        self._ready: dict[str, tuple[str, bool | None]] = {}  # by UID of a store: resourceVersion, and its verdict
+        self._sight = Sight(views, stores, clock, settings)
         planner.on_recovery(self._store_is_back)
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
@@ -232,7 +178,7 @@ class ExternalSecretReconciler:
         live = self._known(key, found)
         wake_at = None
         for _ in range(ROUNDS_MAX):
-            reaches = self._reaches(live)
+            reaches = self._sight.stores(live.refers_to, live.subject.metadata.namespace)
             seen = self._observe(live, reaches)
             decision = decide(live.subject, live.status, seen, self._clock.now(), limits=self._limits)
             self._take_over(key, live, decision, reaches)
@@ -307,7 +253,7 @@ class ExternalSecretReconciler:
             return shown
         return found
 
-    def _observe(self, live: _Live, reaches: tuple[_Reach, ...]) -> Observation:
+    def _observe(self, live: _Live, reaches: tuple[Reach, ...]) -> Observation:
         subject = live.subject
         if live.outcome is not None and live.outcome_version != subject.version:
             live.outcome = None  # it answers a question that nobody asks any more
@@ -328,7 +274,7 @@ class ExternalSecretReconciler:
             jitter=self._rng.random(),
         )
 
-    def _mark(self, live: _Live, reaches: tuple[_Reach, ...]) -> object:
+    def _mark(self, live: _Live, reaches: tuple[Reach, ...]) -> object:
         """Return what must have changed for a failure to be tried again before its time."""
         subject = live.subject
         target = self._views.targets.get(ObjectKey(subject.metadata.namespace, subject.target_name))
@@ -351,54 +297,9 @@ class ExternalSecretReconciler:
             and not target.metadata.is_deleting
         )
 
-    def _reaches(self, live: _Live) -> tuple[_Reach, ...]:
-        return tuple(self._reach(name, live.subject.metadata.namespace) for name in live.refers_to)
-
-    def _reach(self, name: StoreName, namespace: str) -> _Reach:
-        """Return how a store looks from a namespace. Cluster stores only where their conditions match, each time."""
-        if name.kind is StoreKind.CLUSTER:
-            view = self._views.cluster_stores if self._settings.cluster_stores else None
-            found = view.get(ObjectKey("", name.name)) if view is not None else None
-        else:
-            found = self._views.stores.get(ObjectKey(namespace, name.name))
-        if found is None:
-            seen = StoreSeen(kind=name.kind, name=name.name, readiness=Readiness.MISSING)
-            return _Reach(seen, None, (name.name, "", 0))
-        known = self._stores.known(name.kind, found)
-        refusal = ""
-        if name.kind is StoreKind.CLUSTER and known.spec is not None:
-            home = self._views.namespaces.get(ObjectKey("", namespace)) if self._views.namespaces is not None else None
-            labels = home.metadata.labels if home is not None else {}
-            if not is_allowed(known.spec.conditions, namespace, labels):
-                refusal = denial(name.name, namespace)
-        seen = StoreSeen(
-            kind=name.kind,
-            name=name.name,
-            readiness=self._readiness(found),
-            is_ours=known.controller in ("", self._settings.controller_class),
-            denial=refusal,
-        )
-        return _Reach(seen, known, (name.name, found.metadata.uid, found.metadata.generation))
-
-    def _readiness(self, found: SecretStore) -> Readiness:
-        if not self._settings.flood_gate:
-            return Readiness.READY
-        meta = found.metadata
-        version, is_ready = self._ready.get(meta.uid, ("", None))
-        if version != meta.resource_version:
-            ready = decode_store_status(found.status).ready
-            is_ready = ready.is_true if ready is not None else None
-            self._ready[meta.uid] = (meta.resource_version, is_ready)
-        if is_ready is not None:
-            return Readiness.READY if is_ready else Readiness.NOT_READY
-        created_at = meta.creation_timestamp
-        if created_at is not None and self._clock.now() - created_at < self._settings.unvalidated:
-            return Readiness.UNKNOWN
-        return Readiness.NOT_READY
-
     # --- decide ------------------------------------------------------------------------------------------------------
 
-    def _take_over(self, key: ObjectKey, live: _Live, decision: SecretDecision, reaches: tuple[_Reach, ...]) -> None:
+    def _take_over(self, key: ObjectKey, live: _Live, decision: SecretDecision, reaches: tuple[Reach, ...]) -> None:
         before = live.status.ready
         live.status = decision.status
         live.blocker = decision.blocked_on
@@ -433,7 +334,7 @@ class ExternalSecretReconciler:
         found: ExternalSecret,
         live: _Live,
         actions: tuple[Action, ...],
-        reaches: tuple[_Reach, ...],
+        reaches: tuple[Reach, ...],
     ) -> bool:
         """Do what was decided, in order; return whether there was anything to decide anew about."""
         for action in actions:
@@ -486,7 +387,7 @@ class ExternalSecretReconciler:
     # --- read --------------------------------------------------------------------------------------------------------
 
     async def _fetch(
-        self, key: ObjectKey, live: _Live, subject: Subject, action: Fetch, reaches: tuple[_Reach, ...]
+        self, key: ObjectKey, live: _Live, subject: Subject, action: Fetch, reaches: tuple[Reach, ...]
     ) -> None:
         started_at = self._clock.now()
         outcome: Outcome
@@ -504,9 +405,7 @@ class ExternalSecretReconciler:
             live.outcome, live.outcome_version = outcome, subject.version
             self._wake(key)
 
-    async def _read(
-        self, subject: Subject, action: Fetch, reaches: tuple[_Reach, ...], started_at: datetime
-    ) -> Fetched:
+    async def _read(self, subject: Subject, action: Fetch, reaches: tuple[Reach, ...], started_at: datetime) -> Fetched:
         """Return what all sources gave together.
 
         Raises:
@@ -553,7 +452,10 @@ class ExternalSecretReconciler:
             if (
                 live.attempts
                 and live.retry_at is not None
-                and any(reach.mark[1] == uid for reach in self._reaches(live))
+                and any(
+                    reach.mark[1] == uid
+                    for reach in self._sight.stores(live.refers_to, live.subject.metadata.namespace)
+                )
             ):
                 live.retry_at = now
                 self._wake(key)

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from fairlead.core.errors import FairleadError, ProviderError
-from fairlead.secrets._planner import Answer, Planner, PlannerSettings, StoreHandle, Validation
-from fairlead.secrets._questions import Search
+from fairlead.secrets._planner import Answer, Planner, PlannerSettings, StoreHandle
+from fairlead.secrets._questions import Search, Validation
 from fairlead.secrets.actions import Urgency
 from fairlead.secrets.stores.port import (
     Denied,
@@ -520,6 +520,30 @@ def test_invariant_43_one_login_however_many_refreshes_and_none_left_at_the_end(
             await world.ask("a", "b", "c")
             await asyncio.sleep(60)
         assert (world.provider.attempts, world.planner.connections) == (1, 1)
+
+    told(story)
+
+
+def test_rotated_credentials_are_picked_up_and_a_key_that_is_denied_costs_a_login_a_minute_at_most() -> None:
+    async def story(world: World) -> None:
+        rotated = 0
+
+        def trouble(key: str, number: int) -> Exception | None:
+            is_refused = key == "denied" or world.provider.opened <= rotated
+            return Denied("403", provider="fake") if is_refused else None
+
+        world.provider.trouble = trouble
+        assert await world.ask("a") == ["a"]
+        rotated = 1
+        await asyncio.sleep(100)
+        assert await world.ask("a", "b") == ["Denied", "Denied"]
+        assert await world.ask("a", "b") == ["a", "b"]
+        for _ in range(100):
+            await asyncio.sleep(6)
+            assert await world.ask("denied") == ["Denied"]
+            assert await world.ask("a", "denied") == ["a", "Denied"]
+        assert world.provider.opened <= 2 + 10
+        assert world.planner.connections <= 1
 
     told(story)
 
