@@ -26,6 +26,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "set": ("change", "Change the images of a Rollout."),
     "terminate": ("change", "End an AnalysisRun."),
     "lint": ("lint", "Check manifests offline: every error, with its field path."),
+    "secrets": ("secrets", "Render templates of external secrets, look into stores."),
     "crds": ("crds", "Print the custom resource definitions."),
     "completion": ("completion", "Print the completion script for a shell."),
     "version": ("version", "Print the version."),
