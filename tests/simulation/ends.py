@@ -14,6 +14,7 @@ from tests.simulation.story import read, selected
 _VOLATILE = frozenset(
     (
         "abortedAt",
+        "completedAt",
         "creationTimestamp",
         "finishedAt",
         "generation",

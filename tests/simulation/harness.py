@@ -17,7 +17,7 @@ import asyncio
 import contextvars
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -31,14 +31,16 @@ from fairlead.controller.settings import Settings
 from fairlead.controller.wiring import ReferenceController
 from fairlead.core.cluster import Cluster, JsonPatch, MergePatch
 from fairlead.core.decision import Blocker
+from fairlead.core.forwarding import Write
 from fairlead.core.kinds import ANALYSIS_RUNS, EVENTS, PODS, REPLICA_SETS, ROLLOUTS
 from fairlead.core.objects import Kind, ObjectKey
+from fairlead.core.objects import T as K
 from fairlead.rollouts import commands
 from fairlead.rollouts.commands import Command
 from fairlead.testing._wire import WireState
 from fairlead.testing.clock import LoopClock, run_virtual
 from fairlead.testing.cluster import SimulatedCluster
-from fairlead.testing.faults import Faults, FaultyCluster, KillingCluster, KillPoint, Write
+from fairlead.testing.faults import Faults, FaultyCluster, Killed, KillingCluster, KillPoint
 from fairlead.testing.kubelet import Kubelet, KubeletSettings
 from fairlead.testing.waypoint import Behaviour, MemoryWire, WaypointTranslator
 from fairlead.testing.workloads import Workloads
@@ -46,6 +48,7 @@ from tests.simulation.invariants import check, check_at_rest
 from tests.simulation.manifests import KNOBS, NAMESPACE, WEB, Doc, Routing, pod_template, surroundings
 from tests.simulation.story import Commit, Story
 
+A = TypeVar("A")
 T = TypeVar("T")
 Answer = float | Exception | None
 Script = Callable[[int], Answer]
@@ -76,15 +79,38 @@ class MemoryProvider(OneCallProvider):
 class RecordingWire(MemoryWire):
     """A wire in memory that tells what it routes by whenever that changes."""
 
-    def __init__(self, changed: Callable[[Mapping[str, float]], None]) -> None:
+    def __init__(self, tell: Callable[[Mapping[str, float]], None]) -> None:
         super().__init__()
-        self._changed = changed
+        self._tell = tell
 
     async def make_true(self, state: WireState) -> None:
         await super().make_true(state)
         chain = next((one for one in self.state.chains if one.service == WEB), None)
         backends = chain.routes[-1].backends if chain is not None and chain.routes else ()
-        self._changed({backend.cluster.rpartition("|")[2].partition(".")[0]: backend.weight for backend in backends})
+        self._tell({backend.cluster.rpartition("|")[2].partition(".")[0]: backend.weight for backend in backends})
+
+
+class DyingCluster(KillingCluster):
+    """As its base, but Events are not counted: they are written beside the rest, and nobody decides on them."""
+
+    def __init__(
+        self, inner: Cluster, *, point: KillPoint | None, died: Callable[[], None], asked_for: list[Write]
+    ) -> None:
+        super().__init__(inner, point=point, died=died)
+        self.asked_for = asked_for
+        self.reads = 0
+
+    async def get(self, kind: Kind[K], key: ObjectKey) -> K:
+        self.reads += 1
+        return await super().get(kind, key)
+
+    async def write(self, write: Write, call: Callable[[], Awaitable[A]]) -> A:
+        self.asked_for.append(write)
+        if write.kind != "events":
+            return await super().write(write, call)
+        if self.is_dead:
+            raise Killed("a dead process makes no calls")
+        return await call()
 
 
 class World:
@@ -119,10 +145,11 @@ class World:
         self.script: Script = lambda number: 0.0
         self.asked: list[tuple[datetime, str, int]] = []
         self.controller: ReferenceController | None = None
-        self.killing: KillingCluster | None = None
-        self.writes: list[Write] = []  # of every controller that has lived
+        self.writes: list[Write] = []  # of every controller since the last `begin`, Events aside
+        self.all_writes: list[Write] = []  # of every controller, Events too
         self.written_at = 0.0  # when a controller wrote last, Events included
         self._lives = 0
+        self.deaths: Iterator[KillPoint] = iter(())  # where the controllers die that `begin` and later ones start
         self._broken = ""
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -169,6 +196,12 @@ class World:
 
     # --- the controller ---------------------------------------------------------------------------------------------
 
+    async def begin(self) -> None:
+        """Put a fresh controller in the place of the one that runs; the first of `deaths` is its own."""
+        await self.stop()
+        self.writes = []
+        self.start(next(self.deaths, None))
+
     def start(self, point: KillPoint | None = None) -> None:
         """Start a controller that knows nothing; it dies at the given write and another takes its place at once."""
         assert self._task is None, "one controller at a time"
@@ -177,10 +210,11 @@ class World:
         if self._faults is not None:
             inner = self.faulty = FaultyCluster(inner, seed=self.seed * 1000 + self._lives, faults=self._faults)
         self._died = died = asyncio.Event()
-        self.killing = KillingCluster(inner, point=point or KillPoint(at=0), died=died.set)
-        self.killing.writes = self.writes = [*self.writes]
+        killing = DyingCluster(inner, point=point, died=died.set, asked_for=self.all_writes)
+        self._killing = killing
+        killing.writes = self.writes
         self.controller = ReferenceController(
-            self.killing,
+            killing,
             self.clock,
             self._settings,
             evidence=self.wire if self._has_evidence else None,
@@ -201,7 +235,7 @@ class World:
             results = await asyncio.gather(running, dying, return_exceptions=True)
         if died.is_set():
             self._task = None
-            self.start()
+            self.start(next(self.deaths, None))
         elif isinstance(results[0], BaseException):
             raise results[0]
 
@@ -327,9 +361,9 @@ class World:
         is_seen = self.status.get("observedGeneration") == str(self.rollout["metadata"]["generation"])
         return is_seen and self.status.get("currentPodHash") != self.status.get("stableRS")
 
-    async def until_done(self) -> None:
+    async def until_done(self, *, seconds: float = PATIENCE_SECONDS) -> None:
         """Return once the version of the spec is stable and healthy."""
-        await self.until(lambda: self._is_observed() and self.status.get("phase") == "Healthy")
+        await self.until(lambda: self._is_observed() and self.status.get("phase") == "Healthy", seconds=seconds)
 
     async def until_step_end(self) -> None:
         """Return once the version of the spec is stable, healthy or not."""
@@ -341,6 +375,10 @@ class World:
     def _is_observed(self) -> bool:
         is_seen = self.status.get("observedGeneration") == str(self.rollout["metadata"]["generation"])
         return is_seen and self.status.get("currentPodHash") == self.status.get("stableRS")
+
+    async def until_weight(self, canary: int) -> None:
+        """Return once the route stores a weight of the canary."""
+        await self.until(lambda: self.weights is not None and self.weights[1] == canary)
 
     async def until_phase(self, phase: str) -> None:
         await self.until(lambda: self.status.get("phase") == phase)
@@ -391,13 +429,14 @@ class World:
     def runs(self) -> list[Doc]:
         return self.cluster.read_all(ANALYSIS_RUNS, NAMESPACE)
 
+    @property
+    def reads(self) -> int:
+        """How many objects the controller that runs has asked for by themselves."""
+        return self._killing.reads
+
     def requests(self) -> Counter[str]:
-        """Return what controllers have written, by verb and kind; Events aside."""
-        return Counter(
-            f"{write.verb} {write.kind}{'/' + write.subresource if write.subresource else ''}"
-            for write in self.writes
-            if write.kind != "events"
-        )
+        """Return how often controllers have written what; Events aside."""
+        return Counter(str_of(write) for write in self.writes)
 
     def describe(self) -> str:
         """Return what a person needs to see of a world that went wrong."""
@@ -411,17 +450,28 @@ class World:
         )
 
 
+def str_of(write: Write) -> str:
+    """Return a write in words, without the name of the object."""
+    subresource = f"/{write.subresource}" if write.subresource else ""
+    return f"{write.verb} {write.kind}{subresource}"
+
+
 def version_of(replica_set: Doc) -> str:
     """Return the version that a ReplicaSet runs: the tag of its image."""
     image: str = replica_set["spec"]["template"]["spec"]["containers"][0]["image"]
     return image.rpartition(":")[2]
 
 
-def _start(actor: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def _start(actor: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Run something as somebody: every write that comes of it carries the name."""
     context = contextvars.copy_context()
     context.run(_ACTOR.set, actor)
     return asyncio.get_running_loop().create_task(work, name=actor, context=context)
+
+
+async def as_controller(work: Coroutine[Any, Any, T]) -> T:
+    """Do something under the controller's name; for tests of the invariants."""
+    return await _start(CONTROLLER, work)
 
 
 def play(

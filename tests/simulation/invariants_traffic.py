@@ -295,7 +295,9 @@ def only_ready_revision_stays(story: Story, commit: Commit) -> Iterator[str]:
     if shrink is None or shrink[2] > 0 or story.replicas == 0:
         return
     others = [pod_hash for pod_hash in story.replica_sets if pod_hash != shrink[0]]
-    if story.available_now(shrink[0]) and not any(story.available(pod_hash) for pod_hash in others):
+    if read(commit.old or {}, "status", "availableReplicas") and not any(
+        story.available(pod_hash) for pod_hash in others
+    ):
         yield f"{shrink[0]} is the only revision with pods, and is removed"
 
 

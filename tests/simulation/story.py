@@ -185,7 +185,7 @@ class Story:
         self.staleness = timedelta(seconds=staleness)
         self.settle = timedelta(seconds=settle)
         self.kept = timedelta(seconds=kept)
-        self._check = check
+        self.check = check
         self.broken: list[str] = []
         self.objects: dict[tuple[str, str], Doc] = {}
         self.now = NEVER
@@ -217,7 +217,7 @@ class Story:
             self.writes.append(commit.at)
         self._note(commit)
         self._derive(commit)
-        for complaint in self._check(self, commit) if self._check is not None else ():
+        for complaint in self.check(self, commit) if self.check is not None else ():
             self._complain(complaint, commit)
         self._after(commit)
 
