@@ -61,6 +61,8 @@ def scale_at(steps: Sequence[CanaryStep], index: int | None) -> SetCanaryScale |
 def desired(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule) -> Counts:
     """Return how many pods canary and stable should have in the end, as the Rollout stands now."""
     wanted, weight_max = situation.wanted, situation.weight_max
+    if situation.canary.is_dynamic and roles.stable not in (None, roles.new):
+        return _dynamic(situation, status, rule)
     if roles.new is roles.stable or rule.size is SizeRule.ALL:
         return Counts(wanted, wanted if situation.is_routed and roles.stable not in (None, roles.new) else 0)
     weight = 0 if rule.size is SizeRule.SHRINK else weight_at(situation.steps, status.step_index, weight_max)
@@ -78,6 +80,37 @@ def desired(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rul
             weight = scale.weight
     canary = _replicas.routed_canary(wanted, weight, weight_max, pods_min=situation.canary.pods_min, replicas=replicas)
     return Counts(canary, wanted)
+
+
+def _dynamic(situation: Situation, status: RolloutStatus, rule: Rule) -> Counts:
+    """Return the sizes where stable shrinks as its traffic does, by the weights that the route holds."""
+    wanted, weight_max, seen = situation.wanted, situation.weight_max, situation.seen.traffic
+    held = seen.weights if seen is not None else None
+    seen_canary, seen_stable = 0, weight_max
+    if held is not None and held.total == weight_max:  # routers that disagree: as if all of it were stable's
+        seen_canary, seen_stable = held.canary, held.stable
+    replicas = None
+    match rule.size:
+        case SizeRule.ALL:
+            weight = weight_max
+        case SizeRule.SHRINK:
+            weight = 0
+        case SizeRule.STEP:
+            weight = weight_at(situation.steps, status.step_index, weight_max)
+            scale = scale_at(situation.steps, status.step_index)
+            if scale is not None:
+                replicas = scale.replicas
+                weight = scale.weight if scale.weight is not None else weight
+    return _replicas.dynamic_counts(
+        wanted,
+        weight,
+        weight_max,
+        seen_canary=seen_canary,
+        seen_stable=seen_stable,
+        is_aborted=rule.size is SizeRule.SHRINK,
+        pods_min=situation.canary.pods_min,
+        replicas=replicas,
+    )
 
 
 def has_enough(threshold: ReplicaProgressThreshold | None, wanted: int, found: ReplicaSet) -> bool:
@@ -100,7 +133,8 @@ def at_desired(situation: Situation, counts: Counts, roles: Roles) -> bool:
         return False
     if not situation.is_routed and roles.new.spec.replicas != counts.canary:
         return False
-    stable = None if roles.stable is roles.new else roles.stable
+    # A stable revision whose size follows its traffic does so after the weight, and so after the step.
+    stable = None if roles.stable is roles.new or situation.canary.is_dynamic else roles.stable
     exist = (counts.stable, counts.stable)
     if stable is not None and (stable.spec.replicas, stable.status.replicas) != exist:
         return False

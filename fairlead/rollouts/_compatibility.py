@@ -116,7 +116,10 @@ TABLE: tuple[Entry, ...] = (
         f"{_CANARY}.stableMetadata.**",
         note="but for labels that the Rollout selects by",
     ),
-    _ignored(f"{_CANARY}.dynamicStableScale", "stable keeps its full size during an update"),
+    *_honoured(
+        f"{_CANARY}.dynamicStableScale",
+        note="an abort gives stable all pods at once and lowers the weight with each that is available, not by steps",
+    ),
     _refused(f"{_CANARY}.pingPong.**", "pingPong Services are"),
 )
 

@@ -194,5 +194,53 @@ def routed_canary(wanted: int, weight: int, weight_max: int, *, pods_min: int = 
     """
     if replicas is not None:
         return replicas
-    share = -(-weight * wanted // weight_max)
-    return max(share, min(pods_min, wanted)) if share > 0 else 0
+    return _at_least(_share(wanted, weight, weight_max), pods_min, wanted)
+
+
+def dynamic_counts(
+    wanted: int,
+    weight: int,
+    weight_max: int,
+    *,
+    seen_canary: int,
+    seen_stable: int,
+    is_aborted: bool = False,
+    pods_min: int = 0,
+    replicas: int | None = None,
+) -> Counts:
+    """Return the sizes of canary and stable where stable shrinks as its traffic does.
+
+    Stable never has fewer pods than the traffic needs that still goes to it, nor has the canary of an update that is
+    aborted.
+
+    Args:
+        weight: of the canary, as the step asks for.
+        seen_canary, seen_stable: weights that the route holds.
+        replicas: an absolute size of the canary; then stable keeps all of its pods.
+
+    >>> dynamic_counts(10, 75, 100, seen_canary=25, seen_stable=75)
+    Counts(canary=8, stable=8)
+    """
+    canary = _share(wanted, weight, weight_max) if replicas is None else replicas
+    stable = _share(wanted, weight_max - (weight if replicas is None else 0), weight_max)
+    stable = max(stable, _share(wanted, seen_stable, weight_max))
+    if is_aborted:
+        canary = max(canary, _share(wanted, seen_canary, weight_max))
+    return Counts(_at_least(canary, pods_min, wanted), _at_least(stable, pods_min, wanted))
+
+
+def capacity_weight(wanted: int, available: int, weight_max: int) -> int:
+    """Return the smallest weight that must stay on the canary while only so many stable pods are available.
+
+    >>> capacity_weight(10, 8, 100), capacity_weight(10, 12, 100)
+    (20, 0)
+    """
+    return max(0, weight_max - weight_max * available // wanted) if wanted > 0 else 0
+
+
+def _share(wanted: int, weight: int, weight_max: int) -> int:
+    return -(-weight * wanted // weight_max)
+
+
+def _at_least(pods: int, pods_min: int, wanted: int) -> int:
+    return max(pods, min(pods_min, wanted)) if pods > 0 else 0

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from fairlead.core.decision import Blocker, Event, earliest
 from fairlead.core.kinds import ReplicaSet
 from fairlead.core.objects import parse_rfc3339, rfc3339
+from fairlead.core.traffic import TrafficSeen
 from fairlead.rollouts import _replicas
 from fairlead.rollouts._canary import scale_at, weight_at, whole_second
 from fairlead.rollouts._modes import Mode, Rule, SizeRule
@@ -135,9 +136,10 @@ def _routed(
     changes: dict[str, Change] = {}
     waits: list[tuple[datetime | None, Blocker]] = []
     if roles.stable is not None and roles.stable is not roles.new:
-        changes[roles.stable.metadata.name] = Change(replicas=counts.stable, deadline="")
+        changes[roles.stable.metadata.name], wait = _stable(situation, roles.stable, counts, traffic)
+        waits += wait
     if rule.size is SizeRule.SHRINK:
-        change, wait = _aborted(situation, roles, traffic)
+        change, wait = _aborted(situation, roles, counts, traffic)
     else:
         has_scale = scale_at(situation.steps, status.step_index) is not None
         change, wait = _current(situation, roles, counts, traffic, follows_weight=not has_scale)
@@ -153,12 +155,33 @@ def _routed(
     )
 
 
-_Waits = list[tuple[datetime | None, Blocker]]
+Waits = list[tuple[datetime | None, Blocker]]
+
+
+def _stable(situation: Situation, stable: ReplicaSet, counts: Counts, traffic: Traffic) -> tuple[Change, Waits]:
+    """Return the size of stable: smaller only when its lower weight is in force and connections have drained."""
+    if counts.stable >= stable.spec.replicas or not situation.canary.is_dynamic:
+        return Change(replicas=counts.stable, deadline=""), []
+    keep = Change(replicas=stable.spec.replicas, deadline="")
+    seen = situation.seen.traffic
+    if seen is None or seen.weights is None or not traffic.is_settled:
+        return keep, []
+    wait = _drains(seen, stable, counts.stable, situation.now)
+    return (keep, [wait]) if wait is not None else (Change(replicas=counts.stable, deadline=""), [])
+
+
+def _drains(seen: TrafficSeen, found: ReplicaSet, replicas: int, now: datetime) -> tuple[datetime, Blocker] | None:
+    """Return until when pods must stay whose weight has fallen; None: they may go."""
+    free_at = seen.since + seen.pods_kept if seen.since is not None else None
+    if free_at is None or now >= free_at:
+        return None
+    what = f"connections to {found.spec.replicas - replicas} pods of {found.metadata.name} have drained"
+    return free_at, Blocker(reason=Waiting.OLD_PODS, what=what, since=seen.since, at=free_at)
 
 
 def _current(
     situation: Situation, roles: Roles, counts: Counts, traffic: Traffic, *, follows_weight: bool
-) -> tuple[Change, _Waits]:
+) -> tuple[Change, Waits]:
     """Return the size of the current revision; after a lower weight its pods stay until connections have drained."""
     new, wanted = roles.new, counts.canary
     is_selected = new is not roles.stable and pod_hash_of(new) in selected_hashes(situation)
@@ -182,19 +205,28 @@ def _current(
     return Change(replicas=wanted, deadline=""), []
 
 
-def _aborted(situation: Situation, roles: Roles, traffic: Traffic) -> tuple[Change, _Waits]:
-    """Return the size of an aborted canary: as it is, then none after the delay."""
+def _aborted(situation: Situation, roles: Roles, counts: Counts, traffic: Traffic) -> tuple[Change, Waits]:
+    """Return the size of an aborted canary: as it is, then none after the delay.
+
+    Where stable had shrunk, and no delay is asked for, the canary shrinks as its weight does.
+    """
     new, stable = roles.new, roles.stable
     keep = Change(replicas=new.spec.replicas)
     delay = situation.canary.abort_scale_down_delay
     if new.spec.replicas == 0 or delay is None:
         return keep, []
+    if situation.canary.is_dynamic and situation.canary.abort_scale_down_delay_seconds is None:
+        delay = timedelta(0)
+        seen = situation.seen.traffic
+        if not traffic.is_clear and 0 < counts.canary < new.spec.replicas and seen is not None and traffic.is_settled:
+            wait = _drains(seen, new, counts.canary, situation.now)
+            return (keep, [wait]) if wait is not None else (Change(replicas=counts.canary), [])
     if not traffic.is_clear or stable is None or stable.status.available_replicas < situation.wanted:
         return keep, []
-    return _leave(situation, new, delay, is_selected=pod_hash_of(new) in selected_hashes(situation))
+    return leave(situation, new, delay, is_selected=pod_hash_of(new) in selected_hashes(situation))
 
 
-def _leave(situation: Situation, leaving: ReplicaSet, delay: timedelta, *, is_selected: bool) -> tuple[Change, _Waits]:
+def leave(situation: Situation, leaving: ReplicaSet, delay: timedelta, *, is_selected: bool) -> tuple[Change, Waits]:
     """Return the size of a ReplicaSet that carries no traffic any more: as it is until its deadline, then none."""
     deadline, kept = deadline_of(leaving), leaving.spec.replicas
     seen = situation.seen.traffic
@@ -219,10 +251,10 @@ def _draining(leaving: ReplicaSet, deadline: datetime) -> Blocker:
     )
 
 
-def _old(situation: Situation, roles: Roles, rule: Rule, traffic: Traffic) -> tuple[dict[str, Change], _Waits]:
+def _old(situation: Situation, roles: Roles, rule: Rule, traffic: Traffic) -> tuple[dict[str, Change], Waits]:
     """Return the sizes of all the others, newest revision first."""
     changes: dict[str, Change] = {}
-    waits: _Waits = []
+    waits: Waits = []
     selected = selected_hashes(situation)
     canary_hash = _canary_selection(situation)
     delayed = 0
@@ -245,7 +277,7 @@ def _old(situation: Situation, roles: Roles, rule: Rule, traffic: Traffic) -> tu
         if delayed >= situation.canary.delayed_revisions_max and not is_selected:
             changes[name] = Change(replicas=0, deadline="")
             continue
-        changes[name], wait = _leave(situation, other, situation.canary.scale_down_delay, is_selected=is_selected)
+        changes[name], wait = leave(situation, other, situation.canary.scale_down_delay, is_selected=is_selected)
         delayed += bool(wait)
         waits += wait
     return changes, waits

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from fairlead.core.decision import Blocker, Event
 from fairlead.core.kinds import ReplicaSet
 from fairlead.core.traffic import Held, TrafficSeen, Weights
+from fairlead.rollouts import _replicas
 from fairlead.rollouts._canary import weight_at, weight_before
 from fairlead.rollouts._modes import Mode, Rule, WeightRule
 from fairlead.rollouts._revisions import pod_hash_of
@@ -70,8 +71,11 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
     if situation.wanted == 0:
         return Traffic(is_clear=True, wake_at=seen.wake_at)  # there is nobody to send traffic to
     weight = wanted_weight(situation, status, roles, rule, is_ready=is_ready)
-    if _is_overtaken(situation, roles, seen):
+    is_overtaken = _is_overtaken(situation, roles, seen)
+    if is_overtaken:
         weight = 0  # what the canary Service sends there is meant for nobody any more
+    if situation.canary.is_dynamic and (is_overtaken or rule.mode is Mode.ABORTED):
+        weight = _as_stable_can_take_over(situation, roles, seen)
     wanted = Weights.of_canary(weight, total=situation.weight_max)
     is_clear = seen.weights is None or (seen.weights.canary == 0 and seen.holds)
     # The right weights that the router does not count as stored are another's work: it is asked to take them over.
@@ -102,6 +106,23 @@ def _is_overtaken(situation: Situation, roles: Roles, seen: TrafficSeen) -> bool
     return has_weight and selected not in ("", pod_hash_of(roles.new))
 
 
+def _as_stable_can_take_over(situation: Situation, roles: Roles, seen: TrafficSeen) -> int:
+    """Return the weight that has to stay where it is while stable, which had shrunk, gets its pods back.
+
+    It never rises, and falls with every pod of stable that becomes available: faster than in argo-rollouts, which
+    goes down by the steps. Nothing is spared when nobody answers behind the canary Service any more.
+    """
+    current = seen.weights.canary if seen.weights is not None else 0
+    service = situation.service(situation.canary.canary_service)
+    serving = roles.new
+    if service is not None and (selected := service.spec.selector.get(HASH_LABEL)):
+        serving = next((one for one in situation.revisions.known if pod_hash_of(one) == selected), roles.new)
+    if serving.status.available_replicas == 0 or roles.stable is None or serving is roles.stable:
+        return 0
+    available = roles.stable.status.available_replicas
+    return min(current, _replicas.capacity_weight(situation.wanted, available, situation.weight_max))
+
+
 def wanted_weight(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule, *, is_ready: bool) -> int:
     """Return the canary's weight that the route should hold now."""
     steps, seen = situation.steps, situation.seen.traffic
@@ -111,6 +132,10 @@ def wanted_weight(situation: Situation, status: RolloutStatus, roles: Roles, rul
     if not steps:
         # The stable Service moves the traffic, all at once, when every pod is available.
         return current if rule.weight is WeightRule.KEEP else 0
+    if rule.weight is WeightRule.KEEP and not is_ready and situation.canary.is_dynamic:
+        # Stable has shrunk and cannot wait until the last pod is there: each pod brings its share.
+        share = situation.weight_max * roles.new.status.available_replicas // situation.wanted
+        return min(max(current, share), situation.weight_max)
     if rule.weight is WeightRule.KEEP:
         return situation.weight_max if is_ready else min(current, situation.weight_max)
     if is_ready:
@@ -171,7 +196,7 @@ def _stable_objection(situation: Situation, roles: Roles, wanted: Weights, *, is
     if is_rescue:
         return None
     needed = wanted.stable * situation.wanted // wanted.total
-    if wanted.canary > 0 and available < needed:
+    if (wanted.canary > 0 or situation.canary.is_dynamic) and available < needed:
         return Blocker(reason=Waiting.STABLE_PODS, what=f"{available} of {needed} stable pods are available")
     pods = situation.wanted if stable is roles.new else 1
     return _service_objection(situation, situation.canary.stable_service, stable, pods)

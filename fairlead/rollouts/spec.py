@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil, floor
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -67,6 +67,7 @@ __all__ = [
     "ReplicaProgressThreshold",
     "RolloutAnalysis",
     "RolloutSpec",
+    "RunKey",
     "SelectorRequirement",
     "ServiceUse",
     "SetCanaryScale",
@@ -159,6 +160,33 @@ class BlueGreenStrategy(Wire, frozen=True, kw_only=True):
         Int32 | None, doc("How long the preview stays after an abort; 0: for ever.")
     ] = None
 
+    @property
+    def unavailable(self) -> Share:
+        """`maxUnavailable`; absolute numbers follow by rounding down."""
+        return _share(self.max_unavailable)
+
+    @property
+    def auto_promotion_delay(self) -> timedelta | None:
+        """How long to pause before the switch; None: until a person promotes."""
+        if self.auto_promotion_enabled is False:
+            return None
+        return timedelta(seconds=max(0, self.auto_promotion_seconds))
+
+    @property
+    def scale_down_delay(self) -> timedelta:
+        """How long a ReplicaSet that was stable keeps its pods after a promotion."""
+        return _delay(self.scale_down_delay_seconds)
+
+    @property
+    def delayed_revisions_max(self) -> int:
+        """How many old ReplicaSets may keep their pods at a time."""
+        return INT32_MAX if self.scale_down_delay_revision_limit is None else self.scale_down_delay_revision_limit
+
+    @property
+    def abort_scale_down_delay(self) -> timedelta | None:
+        """How long the preview keeps its pods after an abort; None: for ever."""
+        return None if self.abort_scale_down_delay_seconds == 0 else _delay(self.abort_scale_down_delay_seconds)
+
 
 class PingPong(Wire, frozen=True, kw_only=True):
     ping_service: Annotated[str, doc("One Service of the pair.")]
@@ -221,7 +249,14 @@ class CanaryStrategy(Wire, frozen=True, kw_only=True):
     @property
     def scale_down_delay(self) -> timedelta:
         """How long a ReplicaSet that was stable keeps its pods after a promotion; zero without a router."""
-        return _delay(self.scale_down_delay_seconds) if self.is_routed else timedelta(0)
+        if not self.is_routed or self.is_dynamic:
+            return timedelta(0)
+        return _delay(self.scale_down_delay_seconds)
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether stable shrinks as its traffic does."""
+        return self.dynamic_stable_scale and self.is_routed
 
     @property
     def delayed_revisions_max(self) -> int:
@@ -282,6 +317,11 @@ class ServiceUse:
     name: str
 
 
+# Which run is meant: that of a step (by its index), before or after the switch of a blue-green Rollout, or (None) the
+# one in the background.
+RunKey = int | Literal["pre", "post"] | None
+
+
 @dataclass(frozen=True, slots=True)
 class AnalysisUse:
     """An analysis stanza of the spec: where it stands, and whether it runs in the background."""
@@ -289,7 +329,7 @@ class AnalysisUse:
     path: str
     analysis: RolloutAnalysis
     is_background: bool
-    step: int | None = None  # index of the step that has it
+    step: RunKey = None
 
 
 class _TemplateHead(msgspec.Struct, frozen=True):
@@ -428,9 +468,9 @@ class RolloutSpec(Wire, frozen=True, kw_only=True):
         if blue_green := self.strategy.blue_green:
             root = "spec.strategy.blueGreen"
             if blue_green.pre_promotion_analysis:
-                found.append(AnalysisUse(f"{root}.prePromotionAnalysis", blue_green.pre_promotion_analysis, False))
+                found.append(AnalysisUse(f"{root}.prePromotionAnalysis", blue_green.pre_promotion_analysis, False, "pre"))
             if blue_green.post_promotion_analysis:
-                found.append(AnalysisUse(f"{root}.postPromotionAnalysis", blue_green.post_promotion_analysis, False))
+                found.append(AnalysisUse(f"{root}.postPromotionAnalysis", blue_green.post_promotion_analysis, False, "post"))
         if canary := self.strategy.canary:
             root = "spec.strategy.canary"
             for index, step in enumerate(canary.steps):

@@ -64,9 +64,12 @@ def spec_contents(draw: st.DrawFn) -> dict[str, Any]:
                     "abortScaleDownDelaySeconds": st.integers(0, 60),
                     "scaleDownDelayRevisionLimit": st.integers(0, 2),
                     "minPodsPerReplicaSet": st.integers(0, 3),
+                    "dynamicStableScale": st.booleans(),
                 },
             )
         )
+        if canary.get("dynamicStableScale"):
+            canary.pop("scaleDownDelaySeconds", None)  # not both
     else:
         canary |= draw(
             st.sampled_from([{}, {"maxSurge": 0, "maxUnavailable": 1}, {"maxSurge": 1, "maxUnavailable": 0}])
