@@ -27,20 +27,71 @@ class AdditionalWeight:
     weight: int
 
 
+class TextMatchKind(StrEnum):
+    """How a text is compared."""
+
+    EXACT = "exact"
+    PREFIX = "prefix"
+    REGEX = "regex"
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """A text to compare with."""
+
+    kind: TextMatchKind
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestMatch:
+    """Requests that are meant: everything that is given must hold."""
+
+    method: TextMatch | None = None
+    path: TextMatch | None = None
+    headers: tuple[tuple[str, TextMatch], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedRoute:
+    """A rule beside the split, by which requests reach the canary whatever its weight.
+
+    Attributes:
+        name: one of the Rollout's `managedRoutes`.
+        matches: any of them.
+        mirror_percent: None: these requests go to the canary. Else so many of them are copied to it.
+    """
+
+    name: str
+    matches: tuple[RequestMatch, ...] = ()
+    mirror_percent: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """How a route splits: parts of `total`. canary + stable + additional = total."""
+    """How a route splits: parts of `total`. canary + stable + additional = total.
+
+    Attributes:
+        managed: rules beside the split, the first one wins. They are written, seen and taken away with the weights.
+    """
 
     canary: int
     stable: int
     total: int = 100
     additional: tuple[AdditionalWeight, ...] = ()
+    managed: tuple[ManagedRoute, ...] = ()
 
     @staticmethod
-    def of_canary(canary: int, *, total: int = 100, additional: tuple[AdditionalWeight, ...] = ()) -> Weights:
+    def of_canary(
+        canary: int,
+        *,
+        total: int = 100,
+        additional: tuple[AdditionalWeight, ...] = (),
+        managed: tuple[ManagedRoute, ...] = (),
+    ) -> Weights:
         """Return the split that gives `canary` parts to the canary and the rest to stable."""
         rest = total - canary - sum(share.weight for share in additional)
-        return Weights(canary=canary, stable=rest, total=total, additional=additional)
+        return Weights(canary=canary, stable=rest, total=total, additional=additional, managed=managed)
 
 
 class Held(StrEnum):
@@ -97,6 +148,7 @@ class TrafficTarget:
         config: the user's block for this router, as JSON data (unvalidated).
         total: `maxTrafficWeight`.
         managed_routes: names listed in `trafficRouting.managedRoutes`, in order.
+        routes: every managed route that the steps may ask for, so that a router can refuse what it cannot express.
     """
 
     rollout: ObjectKey
@@ -106,6 +158,7 @@ class TrafficTarget:
     config: Mapping[str, Any]
     total: int = 100
     managed_routes: tuple[str, ...] = ()
+    routes: tuple[ManagedRoute, ...] = ()
 
 
 class TrafficRouter(Protocol):

@@ -65,4 +65,5 @@ def describe(weights: Weights | None) -> str:
     if weights is None:
         return "no split between stable and canary"
     added = "".join(f", {share.service} {share.weight}" for share in weights.additional)
-    return f"canary {weights.canary}, stable {weights.stable}{added}"
+    rules = "".join(f", rule {route.name or 'unknown'}" for route in weights.managed)
+    return f"canary {weights.canary}, stable {weights.stable}{added}{rules}"

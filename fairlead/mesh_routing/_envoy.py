@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairlead.core.traffic import Applied, Evidence
+from fairlead.mesh_routing._managed import recorded
 from fairlead.mesh_routing.observation import Route, Rule
 
 _DEPTH_MAX = 12  # of the walk from a filter chain to its route configuration
@@ -56,6 +57,10 @@ def evidence_of(dump: Mapping[str, Any], route: Route, services: Mapping[str, in
             if not _same_shares(actual, services):
                 shown = ", ".join(f"{service} {weight}" for service, weight in actual.items())
                 differing = f"route {one.name} of {one.configuration} has {shown or 'none of our Services'}"
+    # Rules beside the split: that they are there is all that can be told of them.
+    names = {managed.name for managed in recorded(route.annotations)}
+    beside = [rule for rule in route.rules if rule.name in names and rule not in wanted_rules]
+    missing += [rule.index for rule in beside if not any(_is_of(one, route, rule) for one in routes)]
     if not missing and not differing:
         return Evidence(applied=Applied.APPLIED)
     if refusals := tuple(refused(dump)):

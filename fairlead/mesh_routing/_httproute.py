@@ -21,7 +21,8 @@ from typing import Any
 
 from fairlead.core.errors import SpecError
 from fairlead.core.objects import ObjectKey, ObjectMeta, controller_reference
-from fairlead.core.traffic import AdditionalWeight, TrafficTarget, Weights
+from fairlead.core.traffic import AdditionalWeight, ManagedRoute, TrafficTarget, Weights
+from fairlead.mesh_routing._managed import RECORD, UNKNOWN, record, recorded, rules_for
 from fairlead.mesh_routing.actions import ApplyRoute, PatchRoute, RouteAction
 from fairlead.mesh_routing.observation import Route, Rule
 from fairlead.mesh_routing.spec import FIELD_MANAGER, InProgressLabel, RouteRef, WaypointSpec
@@ -137,11 +138,16 @@ def write_shared(
     split = find_split(route, target)
     if isinstance(split, Problem):
         return split
-    operations = [*_rule_operations(route, split, target, weights), *_label_operations(route, label, in_progress)]
+    operations = [
+        *_rule_operations(route, split, target, weights),
+        *_managed_operations(route, split, target, weights),
+        *_label_operations(route, label, in_progress),
+    ]
     if not operations:
         return None
     marks = {CLAIM: target.uid, CLAIM_NAME: str(target.rollout)} if target.uid else {}
     marks[ADDED] = ",".join(share.service for share in weights.additional)
+    marks[RECORD] = record(weights.managed)
     operations += _map_operations("/metadata/annotations", route.annotations, marks)
     return PatchRoute(route=route.ref, operations=(_test(route), *operations))
 
@@ -152,9 +158,13 @@ def release_shared(
     """Return the one patch that gives all weight to stable and takes our marks off; None when nothing is left to do."""
     split = find_split(route, target)
     weights = Weights.of_canary(0, total=target.total)
-    operations = [] if isinstance(split, Problem) else list(_rule_operations(route, split, target, weights))
+    operations: list[Mapping[str, Any]] = []
+    if isinstance(split, Split):
+        operations += _rule_operations(route, split, target, weights)
+        operations += _managed_operations(route, split, target, weights)
     operations += _label_operations(route, label, False)
-    operations += _map_operations("/metadata/annotations", route.annotations, {CLAIM: "", CLAIM_NAME: "", ADDED: ""})
+    marks = {CLAIM: "", CLAIM_NAME: "", ADDED: "", RECORD: ""}
+    operations += _map_operations("/metadata/annotations", route.annotations, marks)
     return PatchRoute(route=route.ref, operations=(_test(route), *operations)) if operations else None
 
 
@@ -180,6 +190,8 @@ def write_dedicated(
     annotations = {CLAIM: target.uid, CLAIM_NAME: str(target.rollout)}
     if weights.additional:
         annotations[ADDED] = ",".join(share.service for share in weights.additional)
+    if weights.managed:
+        annotations[RECORD] = record(weights.managed)
     owner = ObjectMeta(name=target.rollout.name, uid=target.uid)
     body = {
         "apiVersion": ref.kind.api_version,
@@ -193,7 +205,7 @@ def write_dedicated(
                 controller_reference(api_version="argoproj.io/v1alpha1", kind="Rollout", metadata=owner)
             ],
         },
-        "spec": dedicated_spec(spec, target, weights, port=port),
+        "spec": dedicated_spec(spec, target, weights, port=port, is_grpc=ref.plural == "grpcroutes"),
     }
     if live is not None and covers(live.manifest.content, body) and _label_is_right(live, label, in_progress):
         return None
@@ -218,19 +230,18 @@ def release_dedicated(
     return ApplyRoute(route=ref, body=body)
 
 
-def dedicated_spec(spec: WaypointSpec, target: TrafficTarget, weights: Weights, *, port: int) -> dict[str, Any]:
+def dedicated_spec(
+    spec: WaypointSpec, target: TrafficTarget, weights: Weights, *, port: int, is_grpc: bool = False
+) -> dict[str, Any]:
     """Return the whole spec of our own route."""
     shares = [(target.stable_service, weights.stable), (target.canary_service, weights.canary)]
     shares += [(share.service, share.weight) for share in weights.additional]
+    refs = [_new_ref(service, port, weight) for service, weight in shares]
+    rule = {"name": DEDICATED_RULE, "matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": refs}
+    _, canary = services_of(target)
     return {
         "parentRefs": [{"group": "", "kind": "Service", "name": spec.service.name, "port": port}],
-        "rules": [
-            {
-                "name": DEDICATED_RULE,
-                "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-                "backendRefs": [_new_ref(service, port, weight) for service, weight in shares],
-            }
-        ],
+        "rules": [rule, *rules_for(weights.managed, [(rule, refs)], canary, is_grpc=is_grpc)],
     }
 
 
@@ -257,14 +268,64 @@ def _weights(route: Route, ours: list[Rule], target: TrafficTarget) -> Weights:
         )
 
     added = tuple(AdditionalWeight(service=key.name, weight=most(key)) for key in _added(route, target))
-    return Weights(canary=most(canary), stable=most(stable), total=target.total, additional=added)
+    managed = _managed(route, ours, target)
+    return Weights(canary=most(canary), stable=most(stable), total=target.total, additional=added, managed=managed)
+
+
+def _managed(route: Route, ours: list[Rule], target: TrafficTarget) -> tuple[ManagedRoute, ...]:
+    """Return the managed routes that a route holds: those of its record, if its rules are exactly as they should be."""
+    live = [dict(rule.content) for rule in route.rules if is_managed(rule, target)]
+    known = recorded(route.annotations)
+    if known == UNKNOWN:
+        return UNKNOWN
+    _, canary = services_of(target)
+    sources = [(rule.content, list(rule.content["backendRefs"])) for rule in ours]
+    wanted = rules_for(known, sources, canary, is_grpc=route.ref.plural == "grpcroutes")
+    return known if covers(live, wanted) else UNKNOWN
+
+
+def _managed_operations(route: Route, split: Split, target: TrafficTarget, weights: Weights) -> list[Mapping[str, Any]]:
+    """Return the operations that make the managed rules what they should be; to be applied after those on weights."""
+    _, canary = services_of(target)
+    ours = [route.rules[index] for index in split.rules]
+    sources = [(rule.content, _refs_after(route, rule, target, weights)) for rule in ours]
+    wanted = rules_for(weights.managed, sources, canary, is_grpc=route.ref.plural == "grpcroutes")
+    managed = [rule for rule in route.rules if is_managed(rule, target)]
+    is_recorded = recorded(route.annotations) == weights.managed
+    if is_recorded and covers([dict(rule.content) for rule in managed], wanted):
+        return []
+    operations: list[Mapping[str, Any]] = [
+        {"op": "remove", "path": f"/spec/rules/{rule.index}"} for rule in reversed(managed)
+    ]
+    operations += [{"op": "add", "path": "/spec/rules/-", "value": rule} for rule in wanted]
+    return operations
+
+
+def _wanted_weights(target: TrafficTarget, weights: Weights) -> dict[ObjectKey, int]:
+    stable, canary = services_of(target)
+    wanted = {stable: weights.stable, canary: weights.canary}
+    return wanted | {ObjectKey(target.rollout.namespace, share.service): share.weight for share in weights.additional}
+
+
+def _refs_after(route: Route, rule: Rule, target: TrafficTarget, weights: Weights) -> list[dict[str, Any]]:
+    """Return the backendRefs of a rule as they should be."""
+    stable, _ = services_of(target)
+    wanted = _wanted_weights(target, weights)
+    gone = set(_added(route, target)) - set(wanted)
+    contents: list[Any] = list(rule.content["backendRefs"])
+    named = {backend.service for backend in rule.backends}
+    kept = [
+        ({**content, "weight": wanted[backend.service]} if backend.service in wanted else dict(content))
+        for backend, content in zip(rule.backends, contents, strict=True)
+        if backend.service not in gone
+    ]
+    # An experiment's Service must offer the port that the stable ref names.
+    model = next(content for backend, content in zip(rule.backends, contents, strict=True) if backend.service == stable)
+    return kept + [_like(model, service.name, wanted[service]) for service in wanted if service not in named]
 
 
 def _rule_operations(route: Route, split: Split, target: TrafficTarget, weights: Weights) -> list[Mapping[str, Any]]:
-    stable, canary = services_of(target)
-    namespace = target.rollout.namespace
-    wanted = {stable: weights.stable, canary: weights.canary}
-    wanted |= {ObjectKey(namespace, share.service): share.weight for share in weights.additional}
+    wanted = _wanted_weights(target, weights)
     gone = set(_added(route, target)) - set(wanted)
     operations: list[Mapping[str, Any]] = []
     for index in split.rules:
@@ -273,16 +334,7 @@ def _rule_operations(route: Route, split: Split, target: TrafficTarget, weights:
         named = {backend.service for backend in rule.backends}
         missing = [service for service in wanted if service not in named]
         if missing or gone & named:
-            kept = [
-                ({**content, "weight": wanted[backend.service]} if backend.service in wanted else content)
-                for backend, content in zip(rule.backends, contents, strict=True)
-                if backend.service not in gone
-            ]
-            # An experiment's Service must offer the port that the stable ref names.
-            model = next(
-                content for backend, content in zip(rule.backends, contents, strict=True) if backend.service == stable
-            )
-            kept += [_like(model, service.name, wanted[service]) for service in missing]
+            kept = _refs_after(route, rule, target, weights)
             operations.append({"op": "replace", "path": f"/spec/rules/{index}/backendRefs", "value": kept})
             continue
         for place, backend in enumerate(rule.backends):

@@ -21,6 +21,7 @@ from fairlead.core.errors import SpecError
 from fairlead.core.kinds import GRPC_ROUTES, HTTP_ROUTES
 from fairlead.core.objects import Kind, Manifest, ObjectKey
 from fairlead.core.traffic import TrafficTarget
+from fairlead.mesh_routing._managed import check_routes
 
 GATEWAY_API_BLOCK = "argoproj-labs/gatewayAPI"
 WAYPOINT_BLOCK = "fairlead/waypoint"
@@ -33,6 +34,7 @@ ROUTE_KINDS: Mapping[str, Kind[Manifest]] = {kind.plural: kind for kind in (HTTP
 _VALUE_LENGTH_MAX = 80
 _FIELDS = {"httpRoute": "httproutes", "grpcRoute": "grpcroutes"}
 _UNSUPPORTED = ("tcpRoute", "tlsRoute")
+_DEDICATED_RULE = "split"  # name of the rule in a route of our own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +98,15 @@ class RouteSelector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayApiSpec:
-    """The `argoproj-labs/gatewayAPI` block."""
+    """The `argoproj-labs/gatewayAPI` block.
+
+    Attributes:
+        header_routes: those of the routes that also get the rules of header and mirror steps.
+    """
 
     namespace: str
     routes: tuple[RouteRef, ...] = ()
+    header_routes: frozenset[RouteRef] = frozenset()
     selectors: tuple[RouteSelector, ...] = ()
     label: InProgressLabel | None = InProgressLabel()
 
@@ -135,11 +142,15 @@ def parse_gateway_api(target: TrafficTarget) -> GatewayApiSpec:
             if config.get(field.lower()):
                 raise SpecError("not supported: only httpRoute(s) and grpcRoute(s) carry weights here", path=field)
     routes: list[RouteRef] = []
+    flagged: set[RouteRef] = set()
     chosen: list[RouteSelector] = []
     for name, plural in _FIELDS.items():
-        routes += (RouteRef(plural, ObjectKey(namespace, listed)) for listed in _names(config, f"{name}s"))
+        for listed, takes_headers in _names(config, f"{name}s"):
+            routes.append(RouteRef(plural, ObjectKey(namespace, listed)))
+            flagged |= {routes[-1]} if takes_headers else set()
         if single := _text(config, name):
             routes.append(RouteRef(plural, ObjectKey(namespace, single)))
+            flagged.add(routes[-1])
         if terms := _selector(config, f"{name}Selector"):
             chosen.append(RouteSelector(plural, terms))
     if not routes and not chosen:
@@ -150,8 +161,16 @@ def parse_gateway_api(target: TrafficTarget) -> GatewayApiSpec:
     )
     if _flag(config, "disableInProgressLabel"):
         label = None
+    if target.routes and not flagged:
+        raise SpecError("no route takes the rules of the steps: expected useHeaderRoutes: true for one of them")
+    for ref in flagged:
+        check_routes(target, is_grpc=ref.plural == "grpcroutes")
     return GatewayApiSpec(
-        namespace=namespace, routes=tuple(dict.fromkeys(routes)), selectors=tuple(chosen), label=label
+        namespace=namespace,
+        routes=tuple(dict.fromkeys(routes)),
+        header_routes=frozenset(flagged),
+        selectors=tuple(chosen),
+        label=label,
     )
 
 
@@ -188,6 +207,9 @@ def parse_waypoint(target: TrafficTarget, settings: RoutingSettings) -> Waypoint
         if not isinstance(name, str) or not name:
             raise SpecError(f"{_found(config, field)}, expected the name of a route", path=field)
         route = RouteRef(plural, ObjectKey(target.rollout.namespace, name))
+    check_routes(target, is_grpc=route is not None and route.plural == "grpcroutes")
+    if route is None and _DEDICATED_RULE in target.managed_routes:
+        raise SpecError(f"found the managed route {_DEDICATED_RULE!r}, expected another name: so the split is called")
     return WaypointSpec(
         service=ObjectKey(target.rollout.namespace, service),
         port=port,
@@ -226,19 +248,21 @@ def _flag(config: Mapping[str, Any], field: str) -> bool:
     return value
 
 
-def _names(config: Mapping[str, Any], field: str) -> list[str]:
+def _names(config: Mapping[str, Any], field: str) -> list[tuple[str, bool]]:
+    """Return the listed names, each with its `useHeaderRoutes`."""
     value = _lower(config, field)
     if value is None:
         return []
     if not isinstance(value, list):
         raise SpecError(f"{_found({field: value}, field)}, expected a list of {{name}}", path=field)
-    names: list[str] = []
+    names: list[tuple[str, bool]] = []
     for index, entry in enumerate(value):
         name = entry.get("name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name:
             found = _found({"": name if isinstance(entry, dict) else entry}, "")
             raise SpecError(f"{found}, expected the name of a route", path=f"{field}[{index}].name")
-        names.append(name)
+        flags = {key.lower(): flag for key, flag in entry.items()} if isinstance(entry, dict) else {}
+        names.append((name, _flag(flags, "useHeaderRoutes")))
     return names
 
 

@@ -88,19 +88,16 @@ def test_the_patch_tests_the_version_and_replaces_both_weights_at_once() -> None
             [[80, 20, 9]],
             id="a-third-backend-stays",
         ),
-        pytest.param(
-            [split(100, 0, name="qa"), split(100, 0)], TWENTY, [[100, 0], [80, 20]], id="managed-rule-left-alone"
-        ),
-        pytest.param(
-            [split(100, 0, name="qa-1"), split(100, 0)], TWENTY, [[100, 0], [80, 20]], id="managed-with-number"
-        ),
+        pytest.param([split(100, 0, name="qa"), split(100, 0)], TWENTY, [[80, 20]], id="managed-rule-taken-away"),
+        pytest.param([split(100, 0, name="qa-1"), split(100, 0)], TWENTY, [[80, 20]], id="managed-with-number"),
         pytest.param([split(100, 0, name="qa-x")], TWENTY, [[80, 20]], id="a-name-that-only-begins-alike"),
     ],
 )
 def test_weights_written(rules: list[dict[str, Any]], weights: Weights, expected: list[list[int]]) -> None:
     of = target(managed_routes=("qa",), total=weights.total)
     content = written(http_route(*rules), weights, of=of)
-    assert [weights_of(content, index) for index in range(len(rules))] == expected
+    assert content is not None
+    assert [weights_of(content, index) for index in range(len(content["spec"]["rules"]))] == expected
 
 
 def test_nothing_is_written_when_the_route_holds_the_weights() -> None:
@@ -340,6 +337,7 @@ def test_whatever_is_not_ours_stays_byte_equal(
         if {"web-stable", "web-canary"} <= set(names) and rule["name"] not in ("qa", "qa-2"):
             for one in rule["backendRefs"]:
                 one["weight"] = ours.get(one["name"], one["weight"])
+    expected["spec"]["rules"] = [rule for rule in expected["spec"]["rules"] if rule["name"] not in ("qa", "qa-2")]
     expected["metadata"]["labels"] = labels | {LABEL.key: LABEL.value}
     expected["metadata"]["annotations"] = MARKS
     assert json.dumps(content["spec"]) == json.dumps(expected["spec"])

@@ -70,6 +70,7 @@ class GatewayApiRouter:
             self._routes.observe(ref, self._target, now, settle=settings.settle, controller=settings.controller)
             for ref in refs
         )
+        seen = tuple(self._without_rules_of_others(ref, one, refs, seen) for ref, one in zip(refs, seen, strict=True))
         return combine(seen, blocked=self._missing_services(), pods_kept=self._pods_kept(seen))
 
     async def set_weights(self, weights: Weights, *, in_progress: bool) -> bool:
@@ -87,7 +88,8 @@ class GatewayApiRouter:
             if live is None:
                 return Problem(reason="RouteNotFound", message=f"{ref} not found")
             claimed = claimed_by_another(live, target)
-            return claimed or write_shared(live, target, weights, label=label, in_progress=in_progress)
+            wanted = self._for_route(ref, weights)
+            return claimed or write_shared(live, target, wanted, label=label, in_progress=in_progress)
 
         return await self._write_all(weights, plan)
 
@@ -112,12 +114,27 @@ class GatewayApiRouter:
         written, failure = False, None
         for ref in refs:
             try:
-                written |= await self._routes.write(ref, self._target, weights, _for(plan, ref), find_split)
+                wanted = self._for_route(ref, weights)
+                written |= await self._routes.write(ref, self._target, wanted, _for(plan, ref), find_split)
             except FairleadError as error:
                 failure = failure or error
         if failure is not None:
             raise failure
         return written
+
+    def _for_route(self, ref: RouteRef, weights: Weights) -> Weights:
+        """Return what one of the routes should hold: the rules of steps go to those that are named for it."""
+        return weights if ref in self._spec.header_routes else replace(weights, managed=())
+
+    def _without_rules_of_others(
+        self, ref: RouteRef, seen: RouteSeen, refs: tuple[RouteRef, ...], all_seen: tuple[RouteSeen, ...]
+    ) -> RouteSeen:
+        """Return what a route shows as if it held the rules, too, that only others of the routes hold."""
+        if ref in self._spec.header_routes or seen.weights is None or seen.weights.managed:
+            return seen
+        others = (one.weights for at, one in zip(refs, all_seen, strict=True) if at in self._spec.header_routes)
+        managed = next((weights.managed for weights in others if weights is not None), ())
+        return replace(seen, weights=replace(seen.weights, managed=managed))
 
     def _refs(self) -> tuple[RouteRef, ...]:
         """Return the routes that are named or selected now; sorted by key after the named ones."""
