@@ -6,6 +6,7 @@ runs; evictions. Nothing here waits for anything else in the same decision: each
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fairlead.core.decision import Event
@@ -58,12 +59,21 @@ def is_lowering(situation: Situation, traffic: Traffic) -> bool:
     return traffic.action.weights.canary < seen.weights.canary
 
 
-def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) -> Acts:
+def act(
+    situation: Situation,
+    roles: Roles,
+    sizes: Sizes,
+    *,
+    is_halted: bool,
+    annotations: Mapping[str, Mapping[str, str | None]] | None = None,
+) -> Acts:
     """Return the writes to the Rollout itself and to its ReplicaSets.
 
     Args:
         is_halted: the user has stopped everything: a new revision is recorded, and gets no pods.
+        annotations: by name, what else the annotations of ReplicaSets should be.
     """
+    also = annotations or {}
     revisions, rollout = situation.revisions, situation.seen.metadata
     revision: list[Action] = []
     revision_events: list[Event] = []
@@ -95,16 +105,16 @@ def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) ->
         scaling += [scaled] if scaled else []
     default = 1 if situation.spec.replicas is None else None
     updated = None
-    annotations: list[tuple[str, str]] = []
+    recorded: list[tuple[str, str]] = []
     if revision_of(rollout) != number:
         updated = Event("RolloutUpdated", f"Rollout updated to revision {number}")
-        annotations.append((REVISION, str(number)))
+        recorded.append((REVISION, str(number)))
         revision_events.insert(0, updated)
     generation = workload_generation(situation.seen.workload)
     if generation and rollout.annotations.get(GENERATION) != generation:
-        annotations.append((GENERATION, generation))
-    if annotations or default is not None:
-        revision.append(PatchRollout(annotations=tuple(annotations), replicas=default, event=updated))
+        recorded.append((GENERATION, generation))
+    if recorded or default is not None:
+        revision.append(PatchRollout(annotations=tuple(recorded), replicas=default, event=updated))
     if is_halted:
         return Acts(revision=tuple(revision), revision_events=tuple(revision_events), scaling_events=tuple(scaling))
     grow: list[PatchReplicaSet] = []
@@ -115,7 +125,7 @@ def act(situation: Situation, roles: Roles, sizes: Sizes, *, is_halted: bool) ->
         change = sizes.changes.get(found.metadata.name, Change(replicas=found.spec.replicas))
         marking = _marking(situation, roles, found)
         marks += _pods(situation, found, change, marking)
-        patch = _patch(situation, roles, found, change, marking)
+        patch = _patch(situation, roles, found, change, marking, also.get(found.metadata.name, {}))
         if patch is None:
             continue
         is_smaller = patch.replicas is not None and patch.replicas < found.spec.replicas
@@ -177,13 +187,19 @@ def _pods(situation: Situation, found: ReplicaSet, change: Change, marking: _eph
 
 
 def _patch(
-    situation: Situation, roles: Roles, found: ReplicaSet, change: Change, marking: _ephemeral.Marking
+    situation: Situation,
+    roles: Roles,
+    found: ReplicaSet,
+    change: Change,
+    marking: _ephemeral.Marking,
+    also: Mapping[str, str | None],
 ) -> PatchReplicaSet | None:
     """Return the one write that makes a ReplicaSet what it should be; None when it is so."""
     if not found.metadata.uid or found.metadata.is_deleting:
         return None
     is_current = found is situation.revisions.current
     annotations: dict[str, str | None] = dict(marking.annotations)
+    annotations |= {key: text for key, text in also.items() if found.metadata.annotations.get(key) != text}
     template = {"metadata": marking.template} if marking.template else {}
     min_ready = None
     if is_current:

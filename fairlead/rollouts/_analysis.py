@@ -14,7 +14,7 @@ Source: argo-rollouts: rollout/analysis.go, utils/analysis/helpers.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -33,7 +33,7 @@ from fairlead.rollouts._revisions import REVISION, next_revision, pod_hash_of
 from fairlead.rollouts._situation import Situation
 from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts.actions import CancelRun, CreateRun, DeleteRun, Target
-from fairlead.rollouts.spec import RolloutAnalysis
+from fairlead.rollouts.spec import RolloutAnalysis, RunKey
 from fairlead.rollouts.status import PauseReason, RolloutStatus, RunRef
 
 INSTANCE_ID = "argo-rollouts.argoproj.io/controller-instance-id"
@@ -49,6 +49,8 @@ class RunType(StrEnum):
 
     STEP = "Step"
     BACKGROUND = "Background"
+    PRE_PROMOTION = "PrePromotion"
+    POST_PROMOTION = "PostPromotion"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,14 @@ def look(situation: Situation, status: RolloutStatus) -> RolloutStatus:
         status,
         step_run=_seen(situation, status.step_run, step_index=status.step_index),
         background_run=_seen(situation, status.background_run),
+        pre_run=_seen_or_known(situation, status.pre_run),
+        post_run=_seen_or_known(situation, status.post_run),
     )
+
+
+def _seen_or_known(situation: Situation, ref: RunRef | None) -> RunRef | None:
+    """Return what is known of a run around a switch: a verdict stands also when the run is gone."""
+    return ref if ref is not None and ref.is_completed else _seen(situation, ref)
 
 
 def _seen(situation: Situation, ref: RunRef | None, *, step_index: int | None = None) -> RunRef | None:
@@ -103,20 +112,27 @@ def judge(status: RolloutStatus, *, is_halted: bool) -> Verdict:
         return Verdict(abort_message=_message("Background analysis phase error/failed", background))
     if step is not None and step.phase in ("Failed", "Error") and not status.pauses and not is_halted:
         return Verdict(abort_message=_message("Step-based analysis phase error/failed", step))
+    around = (("pre", status.pre_run), ("post", status.post_run))
+    for name, run in around:
+        if run is not None and run.phase in ("Failed", "Error"):
+            return Verdict(abort_message=_message(f"Blue/green {name}-promotion analysis phase error/failed", run))
     if status.pause(PauseReason.INCONCLUSIVE) is not None:
         return Verdict()
     is_step_open = step is not None and step.phase == "Inconclusive" and not status.pauses and not is_halted
-    return Verdict(is_inconclusive=is_step_open or (background is not None and background.phase == "Inconclusive"))
+    unhindered = (background, status.pre_run, status.post_run)
+    return Verdict(is_inconclusive=is_step_open or any(_is_inconclusive(run) for run in unhindered))
 
 
 def _message(text: str, run: RunRef) -> str:
     return f"{text}: {run.message}" if run.message else text
 
 
-def resume(situation: Situation, status: RolloutStatus) -> RolloutStatus:
+def resume(status: RolloutStatus) -> RolloutStatus:
     """Return the status after a person went on despite an inconclusive run: that run is no longer current."""
     return replace(
         status,
+        pre_run=None if _is_inconclusive(status.pre_run) else status.pre_run,
+        post_run=None if _is_inconclusive(status.post_run) else status.post_run,
         step_run=None if _is_inconclusive(status.step_run) else status.step_run,
         background_run=None if _is_inconclusive(status.background_run) else status.background_run,
     )
@@ -148,7 +164,7 @@ def arrange(situation: Situation, status: RolloutStatus, rule: Rule, *, holds: b
         elif (
             status.background_run is None and not (inconclusive or status.abort) and _may_begin(situation, status, rule)
         ):
-            ref, created = _start(situation, background, RunType.BACKGROUND, None, may_create=may_start)
+            ref, created = start(situation, background, RunType.BACKGROUND, None, may_create=may_start)
             status = replace(status, background_run=ref)
             actions += created
         step = step_of(situation, status)
@@ -157,22 +173,34 @@ def arrange(situation: Situation, status: RolloutStatus, rule: Rule, *, holds: b
             status = replace(status, step_run=None)
         elif status.step_run is None and not status.abort and stanza.templates:
             may_create = may_start and not status.pauses
-            ref, created = _start(situation, stanza, RunType.STEP, status.step_index, may_create=may_create)
+            ref, created = start(situation, stanza, RunType.STEP, status.step_index, may_create=may_create)
             status = replace(status, step_run=ref)
             actions += created
     current = {ref.name for ref in (status.step_run, status.background_run) if ref is not None}
+    ahead = {run.metadata.name for run in situation.seen.runs if rule.analysis and _is_ahead(situation, status, run)}
+    cancelled, deleted = dismiss(situation, current, spared=ahead)
+    return Runs(status=status, actions=(*cancelled, *actions, *deleted))
+
+
+def dismiss(
+    situation: Situation, current: Collection[str], *, spared: Collection[str] = ()
+) -> tuple[tuple[CancelRun, ...], tuple[DeleteRun, ...]]:
+    """Return what ends the runs that are not current, and what deletes those that nobody asks for any more.
+
+    Args:
+        current, spared: names of runs; the spared ones go on, but may be deleted.
+    """
     deleted = _beyond_history(situation, current)
-    gone = {action.target.name for action in deleted}
-    cancelled = [
+    kept = {*current, *spared, *(action.target.name for action in deleted)}
+    cancelled = tuple(
         CancelRun(Target.of(run.metadata))
         for run in situation.seen.runs
-        if run.metadata.name not in current | gone
-        and not (rule.analysis and _is_ahead(situation, status, run))
+        if run.metadata.name not in kept
         and not run.is_completed
         and not run.metadata.is_deleting
         and not _is_terminating(run)
-    ]
-    return Runs(status=status, actions=(*cancelled, *actions, *deleted))
+    )
+    return cancelled, deleted
 
 
 def _is_ahead(situation: Situation, status: RolloutStatus, run: AnalysisRun) -> bool:
@@ -216,27 +244,27 @@ def _may_begin(situation: Situation, status: RolloutStatus, rule: Rule) -> bool:
     )
 
 
-def _run_name(situation: Situation, step_index: int | None) -> str:
+def _run_name(situation: Situation, key: RunKey) -> str:
     name = f"{situation.seen.metadata.name}-{situation.revisions.pod_hash}-{next_revision(situation.revisions)}"
-    return name if step_index is None else f"{name}-{step_index}"
+    return name if key is None else f"{name}-{key}"
 
 
-def _start(
-    situation: Situation, stanza: RolloutAnalysis, type_: RunType, step_index: int | None, *, may_create: bool
+def start(
+    situation: Situation, stanza: RolloutAnalysis, type_: RunType, key: RunKey, *, may_create: bool
 ) -> tuple[RunRef | None, tuple[CreateRun, ...]]:
     """Return the run that is current from now on: one that exists already, or else a new one if it may be created."""
-    plan = situation.seen.plans.get(step_index)
+    plan = situation.seen.plans.get(key)
     if plan is None or plan.error:
         return None, ()  # reported as an invalid spec
     by_name = {run.metadata.name: run for run in situation.seen.runs}
-    base = _run_name(situation, step_index)
+    base = _run_name(situation, key)
     for number in range(_NAMES_TRIED_MAX):
         name = f"{base}.{number}" if number else base
         existing = by_name.get(name)
         if existing is None and not may_create:
             return None, ()
         if existing is None:
-            body = run_body(situation, stanza, type_, step_index, name, plan.spec)
+            body = run_body(situation, stanza, type_, key, name, plan.spec)
             return RunRef(name=name), (CreateRun(name=name, body=body),)
         uid = situation.seen.metadata.uid
         if is_reusable(existing, uid, plan.spec) or _is_unheard(situation, existing, uid, plan.spec):
@@ -288,15 +316,15 @@ def run_body(
     situation: Situation,
     stanza: RolloutAnalysis,
     type_: RunType,
-    step_index: int | None,
+    key: RunKey,
     name: str,
     spec: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the complete AnalysisRun."""
     rollout, selector = situation.seen.metadata, situation.spec.selector
     labels = {HASH_LABEL: situation.revisions.pod_hash, ROLLOUT_TYPE: str(type_)}
-    if step_index is not None:
-        labels[STEP_INDEX] = str(step_index)
+    if isinstance(key, int):
+        labels[STEP_INDEX] = str(key)
     if instance := rollout.labels.get(INSTANCE_ID):
         labels[INSTANCE_ID] = instance
     labels |= stanza.analysis_run_metadata.labels
@@ -356,6 +384,8 @@ def events(before: RolloutStatus, after: RolloutStatus) -> tuple[Event, ...]:
     return (
         *_transition("Step", before.step_run, after.step_run),
         *_transition("Background", before.background_run, after.background_run),
+        *_transition("PrePromotion", before.pre_run, after.pre_run),
+        *_transition("PostPromotion", before.post_run, after.post_run),
     )
 
 

@@ -14,7 +14,7 @@ from fairlead.core.objects import ObjectMeta
 from fairlead.core.plans import AnalysisPlanner, Plan, PlanArg, PlanRequest, TemplateRef
 from fairlead.rollouts._analysis import INSTANCE_ID
 from fairlead.rollouts._stanzas import AnalysisArgument
-from fairlead.rollouts.spec import AnalysisUse, RolloutSpec
+from fairlead.rollouts.spec import AnalysisUse, RolloutSpec, RunKey
 
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']*)'\]")
 _SEPARATORS = re.compile(r"[.\[\]]+")
@@ -32,15 +32,15 @@ def plans(
     *,
     latest_hash: str,
     stable_hash: str,
-) -> dict[int | None, Plan]:
-    """Return what every analysis stanza amounts to, by step index (None: in the background).
+) -> dict[RunKey, Plan]:
+    """Return what every analysis stanza amounts to, by what it is for.
 
     Args:
         content: the Rollout as JSON data; arguments may refer to its fields.
         latest_hash: hash label of the current revision.
         stable_hash: hash label of the stable one; empty: there is none.
     """
-    found: dict[int | None, Plan] = {}
+    found: dict[RunKey, Plan] = {}
     for use in spec.analyses:
         if not use.analysis.templates:
             continue

@@ -60,6 +60,7 @@ def _ignored(path: str, note: str) -> Entry:
     return Entry(path, Support.IGNORED, note)
 
 
+_BLUE_GREEN = "spec.strategy.blueGreen"
 _CANARY = "spec.strategy.canary"
 _STEP = f"{_CANARY}.steps[]"
 _ROUTING = f"{_CANARY}.trafficRouting"
@@ -80,7 +81,25 @@ TABLE: tuple[Entry, ...] = (
         "spec.rollbackWindow.**",
         "spec.workloadRef.**",
     ),
-    _refused("spec.strategy.blueGreen.**", "the blueGreen strategy is"),
+    *_honoured(
+        f"{_BLUE_GREEN}.activeService",
+        f"{_BLUE_GREEN}.previewService",
+        f"{_BLUE_GREEN}.previewReplicaCount",
+        f"{_BLUE_GREEN}.autoPromotionEnabled",
+        f"{_BLUE_GREEN}.autoPromotionSeconds",
+        f"{_BLUE_GREEN}.maxUnavailable",
+        f"{_BLUE_GREEN}.scaleDownDelaySeconds",
+        f"{_BLUE_GREEN}.scaleDownDelayRevisionLimit",
+        f"{_BLUE_GREEN}.abortScaleDownDelaySeconds",
+        f"{_BLUE_GREEN}.prePromotionAnalysis.**",
+        f"{_BLUE_GREEN}.postPromotionAnalysis.**",
+        f"{_BLUE_GREEN}.antiAffinity.**",
+    ),
+    *_honoured(
+        f"{_BLUE_GREEN}.previewMetadata.**",
+        f"{_BLUE_GREEN}.activeMetadata.**",
+        note="but for labels that the Rollout selects by",
+    ),
     *_honoured(
         f"{_CANARY}.canaryService",
         f"{_CANARY}.stableService",

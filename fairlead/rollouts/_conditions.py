@@ -5,9 +5,10 @@
 | InvalidSpec | True | the spec, or something that it names, cannot work |
 | Progressing | see `_progressing` | |
 | Paused | True, False / RolloutPaused | a pause condition or spec.paused |
-| Available | True, False / AvailableReason | enough pods are available, of whatever revision |
+| Available | True, False / AvailableReason | enough pods are available; blue-green: behind the active Service |
 | Completed | True, False / RolloutCompleted | the current revision is the stable one |
-| Healthy | True, False / RolloutHealthy | completed, and exactly the wanted pods exist and are available |
+| Healthy | True, False / RolloutHealthy | completed, and exactly the wanted pods exist and are available; |
+| | | blue-green: and both Services select them |
 | ReplicaFailure | as on a ReplicaSet | a ReplicaSet cannot create or delete pods |
 | TrafficRouted | True / Applied | ours: the data plane shows the stored weights |
 | | True / Settled | nobody can be asked, and the settle delay has passed: "settled, not verified" |
@@ -23,11 +24,13 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from fairlead.core.conditions import Condition, drop, find, put
-from fairlead.core.selectors import format_selector
+from fairlead.core.kinds import ReplicaSet
+from fairlead.core.selectors import Requirement, format_selector
 from fairlead.core.traffic import Held
 from fairlead.rollouts._progress import advance, has_timed_out, is_clock_stopped, marks, timed_out_message
-from fairlead.rollouts._revisions import next_revision
+from fairlead.rollouts._revisions import next_revision, pod_hash_of
 from fairlead.rollouts._situation import Roles, Situation
+from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts._traffic import Traffic
 from fairlead.rollouts._waiting import Waiting
 from fairlead.rollouts.status import Phase, RolloutStatus
@@ -35,20 +38,35 @@ from fairlead.rollouts.workload import workload_generation
 
 
 def count(situation: Situation, status: RolloutStatus) -> RolloutStatus:
-    """Return the status with the numbers of pods that are seen now."""
+    """Return the status with the numbers of pods that are seen now.
+
+    Those of a blue-green Rollout that autoscalers go by (scale, ready, available, selector) are of the ReplicaSet that
+    the active Service selects, or of all while it selects none.
+    """
     known = situation.revisions.known
     replicas = sum(found.status.replicas for found in known)
+    terms = situation.spec.selector_terms
+    counted = known
+    if active := active_of(situation, status):
+        counted = (active,)
+        terms = tuple(sorted((*terms, Requirement(HASH_LABEL, "In", (status.active_hash,))), key=lambda term: term.key))
     return replace(
         status,
         replicas=replicas,
         updated_replicas=situation.revisions.current.status.replicas,
-        ready_replicas=sum(found.status.ready_replicas for found in known),
-        available_replicas=sum(found.status.available_replicas for found in known),
-        scale_replicas=replicas,
-        selector=format_selector(situation.spec.selector_terms),
+        ready_replicas=sum(found.status.ready_replicas for found in counted),
+        available_replicas=sum(found.status.available_replicas for found in counted),
+        scale_replicas=sum(found.status.replicas for found in counted),
+        selector=format_selector(terms),
         observed_generation=str(situation.seen.metadata.generation),
         workload_observed_generation=workload_generation(situation.seen.workload),
     )
+
+
+def active_of(situation: Situation, status: RolloutStatus) -> ReplicaSet | None:
+    """Return the ReplicaSet that the active Service of a blue-green Rollout selects, if there is one."""
+    active = status.active_hash
+    return next((found for found in situation.revisions.known if active and pod_hash_of(found) == active), None)
 
 
 def conclude(
@@ -96,6 +114,8 @@ def conclude(
     if is_paused != (paused is not None and paused.is_true) and not is_aborted:
         conditions = put(conditions, _condition("Paused", is_paused, "RolloutPaused", "Rollout is paused"), now)
     available = status.available_replicas >= situation.wanted
+    if situation.spec.blue_green is not None:
+        available = available and active_of(situation, status) is not None  # pods that nobody reaches do not count
     text = "Rollout has minimum availability" if available else "Rollout does not have minimum availability"
     conditions = put(conditions, _condition("Available", available, "AvailableReason", text), now, refresh=False)
     conditions = _renamed(conditions, "Available", text)
@@ -125,14 +145,13 @@ def _renamed(conditions: tuple[Condition, ...], type_: str, message: str) -> tup
 
 
 def _is_whole(situation: Situation, status: RolloutStatus) -> bool:
-    wanted = situation.wanted
-    return (
-        status.is_promoted
-        and status.updated_replicas == wanted
-        and status.available_replicas == wanted
-        and status.replicas == wanted
-        and (status.step_index or 0) == len(situation.steps)
-    )
+    wanted, blue_green = situation.wanted, situation.spec.blue_green
+    is_full = status.is_promoted and status.updated_replicas == status.available_replicas == wanted
+    if blue_green is not None:
+        # An old ReplicaSet may still wait for its end.
+        selected = {status.active_hash, status.preview_hash if blue_green.preview_service else status.active_hash}
+        return is_full and selected == {status.pod_hash}
+    return is_full and status.replicas == wanted and (status.step_index or 0) == len(situation.steps)
 
 
 def _progressing(
@@ -262,8 +281,23 @@ PHASES: tuple[tuple[Phase, str, _Test], ...] = (
     ),
     (
         Phase.PROGRESSING,
+        "active service cutover pending",
+        lambda s, status: s.spec.blue_green is not None and status.active_hash != status.pod_hash,
+    ),
+    (
+        Phase.PROGRESSING,
+        "waiting for analysis to complete",
+        lambda s, status: s.spec.blue_green is not None and not status.is_promoted and _awaits_analysis(s, status),
+    ),
+    (
+        Phase.PROGRESSING,
+        "waiting for post-promotion verification to complete",
+        lambda s, status: s.spec.blue_green is not None and not status.is_promoted,
+    ),
+    (
+        Phase.PROGRESSING,
         "old replicas are pending termination",
-        lambda s, status: not s.is_routed and status.replicas > status.updated_replicas,
+        lambda s, status: s.spec.canary is not None and not s.is_routed and status.replicas > status.updated_replicas,
     ),
     (
         Phase.PROGRESSING,
@@ -272,6 +306,13 @@ PHASES: tuple[tuple[Phase, str, _Test], ...] = (
     ),
     (Phase.HEALTHY, "", lambda s, status: True),
 )
+
+
+def _awaits_analysis(situation: Situation, status: RolloutStatus) -> bool:
+    stanza = situation.blue_green.post_promotion_analysis
+    return stanza is not None and bool(stanza.templates) and not (status.post_run and status.post_run.is_completed)
+
+
 _DEGRADING = frozenset(("InvalidSpec", "RolloutAborted", "ProgressDeadlineExceeded"))
 
 

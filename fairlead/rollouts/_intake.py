@@ -11,6 +11,7 @@ whatever stands there now, and it is acknowledged by what is written back.
 | no `abort`, but a date | retry: from step 0, with new runs |
 | `promoteFull` | past the last step, no pauses, no analysis |
 | `controllerPause` without pause conditions | a person took our pause away: resumed |
+| the same after an inconclusive run of a blue-green Rollout | that run does not count: it is made again |
 | `currentStepIndex`, any number | that is the current step |
 | any of them when the revision is stable already | nothing is left to do: dropped |
 
@@ -25,7 +26,6 @@ from fairlead.core.conditions import find
 from fairlead.core.decision import Event
 from fairlead.rollouts import _analysis
 from fairlead.rollouts._canary import is_pause, step_of
-from fairlead.rollouts._hash import steps_hash
 from fairlead.rollouts._revisions import is_within_rollback_window, next_revision
 from fairlead.rollouts._situation import Situation
 from fairlead.rollouts.status import PauseReason, RolloutStatus
@@ -33,14 +33,26 @@ from fairlead.rollouts.status import PauseReason, RolloutStatus
 
 def take_in(situation: Situation) -> tuple[RolloutStatus, tuple[Event, ...]]:
     """Return the status with everything taken in that has come from outside, and the events about it."""
-    status = situation.stored
-    if status.pod_hash != situation.revisions.pod_hash or status.step_hash != steps_hash(situation.steps):
+    status = _selections(situation, situation.stored)
+    if status.pod_hash != situation.revisions.pod_hash or status.step_hash != situation.step_hash:
         return _begin(situation, status)
     status = replace(status, step_index=_index(situation, status))
     if status.is_promoted:
         return _at_rest(situation, status), ()
     status = _abort_or_promote(situation, status)
     return _analysis.look(situation, _resume(situation, status)), ()
+
+
+def _selections(situation: Situation, status: RolloutStatus) -> RolloutStatus:
+    """Return the status with what the Services of a blue-green Rollout select now."""
+    blue_green = situation.spec.blue_green
+    if blue_green is None:
+        return replace(status, active_hash="", preview_hash="", may_switch=False, pre_run=None, post_run=None)
+    return replace(
+        status,
+        active_hash=situation.selected(blue_green.active_service),
+        preview_hash=situation.selected(blue_green.preview_service),
+    )
 
 
 def _index(situation: Situation, status: RolloutStatus) -> int | None:
@@ -60,7 +72,7 @@ def _begin(situation: Situation, status: RolloutStatus) -> tuple[RolloutStatus, 
     begun = replace(
         status,
         pod_hash=revisions.pod_hash,
-        step_hash=steps_hash(situation.steps),
+        step_hash=situation.step_hash,
         step_index=0 if situation.steps else None,
         pauses=(),
         controller_pause=False,
@@ -70,6 +82,9 @@ def _begin(situation: Situation, status: RolloutStatus) -> tuple[RolloutStatus, 
         restarted_at=situation.spec.restart_at,
         step_run=None,
         background_run=None,
+        may_switch=False,
+        pre_run=None,
+        post_run=None,
     )
     roles = situation.roles(status.stable_hash)
     if begun.is_promoted:
@@ -78,7 +93,8 @@ def _begin(situation: Situation, status: RolloutStatus) -> tuple[RolloutStatus, 
             events.append(Event("SkipSteps", "Rollback to stable ReplicaSets"))
         return begun, tuple(events)
     completed = find(status.conditions, "Completed")
-    if completed is None or completed.status != "False":
+    is_first = situation.spec.blue_green is not None and status.stable_hash == ""  # stable in the same decision
+    if not is_first and (completed is None or completed.status != "False"):
         message = f"Rollout not completed, started update to revision {next_revision(revisions)} ({revisions.pod_hash})"
         events.append(Event("RolloutNotCompleted", message))
     window = situation.spec.rollback_window_revisions
@@ -101,6 +117,22 @@ def _at_rest(situation: Situation, status: RolloutStatus) -> RolloutStatus:
         promote_full=False,
         step_run=None,
         background_run=None,
+        may_switch=False,
+    )
+
+
+def promoted(situation: Situation, status: RolloutStatus) -> RolloutStatus:
+    """Return the status of a Rollout whose current revision becomes the stable one."""
+    return replace(
+        status,
+        stable_hash=status.pod_hash,
+        step_index=_end(situation),
+        pauses=(),
+        controller_pause=False,
+        abort=False,
+        aborted_at=None,
+        promote_full=False,
+        may_switch=False,
     )
 
 
@@ -117,6 +149,9 @@ def _abort_or_promote(situation: Situation, status: RolloutStatus) -> RolloutSta
             step_index=0 if situation.steps else None,
             step_run=None,
             background_run=None,
+            may_switch=False,
+            pre_run=None,
+            post_run=None,
         )
     roles = situation.roles(status.stable_hash)
     window = situation.spec.rollback_window_revisions
@@ -138,6 +173,7 @@ def aborted(situation: Situation, status: RolloutStatus) -> RolloutStatus:
         controller_pause=False,
         step_run=None,
         background_run=None,
+        may_switch=False,
     )
 
 
@@ -146,9 +182,12 @@ def _resume(situation: Situation, status: RolloutStatus) -> RolloutStatus:
     step = step_of(situation, status)
     is_at_pause = is_pause(step)
     if status.controller_pause and not status.pauses:
-        # At a pause step the flag is left for the step itself, which is complete by it.
+        # At a pause step, and before a switch, the flag is left for that: it is over by it.
         seen = _analysis.look(situation, status)
-        return replace(_analysis.resume(situation, seen), controller_pause=is_at_pause)
+        resumed = _analysis.resume(seen)
+        if situation.spec.blue_green is not None:
+            is_at_pause = resumed == seen
+        return replace(resumed, controller_pause=is_at_pause)
     if not is_at_pause and status.pause(PauseReason.CANARY_STEP) is not None:
         pauses = tuple(pause for pause in status.pauses if pause.reason != PauseReason.CANARY_STEP)
         return replace(status, pauses=pauses, controller_pause=bool(pauses))

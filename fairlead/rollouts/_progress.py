@@ -4,7 +4,7 @@ Progress is measured by the best numbers of the current step. Pods that crash an
 again and again; that is none, and must not put the deadline off.
 
 Source: argo-rollouts: utils/conditions/conditions.go: RolloutProgressing, RolloutTimedOut. They compare with the last
-numbers instead of the best ones.
+numbers instead of the best ones, and the clock runs on while an analysis before or after a switch is under way.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def advance(stored: RolloutStatus, status: RolloutStatus) -> tuple[bool, HighWat
 
 
 def _position(status: RolloutStatus) -> tuple[object, ...]:
-    return status.pod_hash, status.stable_hash, status.step_index, status.step_hash, status.abort
+    selected = status.active_hash, status.preview_hash, status.may_switch
+    return status.pod_hash, status.stable_hash, status.step_index, status.step_hash, status.abort, *selected
 
 
 def is_clock_stopped(situation: Situation, status: RolloutStatus, others: Iterable[ReplicaSet]) -> bool:
@@ -57,6 +58,9 @@ def is_clock_stopped(situation: Situation, status: RolloutStatus, others: Iterab
         return True
     step = step_of(situation, status)
     if is_pause(step) or analysis_of(step) is not None:
+        return True
+    runs = () if status.is_promoted else (status.pre_run, status.post_run)
+    if any(run is not None and not run.is_completed for run in runs):
         return True
     return any(deadline_of(other) is not None for other in others)
 

@@ -69,20 +69,28 @@ def switch(
 def _switch(
     situation: Situation, service: Service, target: ReplicaSet, *, may_be_empty: bool
 ) -> tuple[SwitchService | None, Blocker | None]:
-    pod_hash, name = pod_hash_of(target), service.metadata.name
-    selected = service.spec.selector.get(HASH_LABEL, "")
-    is_marked = service.metadata.annotations.get(MANAGED_BY) == situation.seen.metadata.name
-    if selected == pod_hash and is_marked:
+    action = select(situation, service, pod_hash_of(target))
+    if action is None:
         return None, None
     available, wanted = target.status.available_replicas, target.spec.replicas
-    needed = 1 if is_marked else max(1, wanted)
+    needed = max(1, wanted) if action.marks else 1
     if available < needed and not may_be_empty:
+        name = service.metadata.name
         what = f"{available} of {needed} pods of {target.metadata.name} are available for Service {name}"
         return None, Blocker(reason=Waiting.SERVICE, what=what)
+    return action, None
+
+
+def select(situation: Situation, service: Service, pod_hash: str) -> SwitchService | None:
+    """Return what makes a Service select a revision's pods and carry our mark; None when it does."""
+    selected, name = service.spec.selector.get(HASH_LABEL, ""), service.metadata.name
+    is_marked = service.metadata.annotations.get(MANAGED_BY) == situation.seen.metadata.name
+    if selected == pod_hash and is_marked:
+        return None
     event = None
     if selected != pod_hash:
         event = Event("SwitchService", f"Switched selector for service '{name}' from '{selected}' to '{pod_hash}'")
-    return SwitchService(target=Target.of(service.metadata), pod_hash=pod_hash, marks=not is_marked, event=event), None
+    return SwitchService(target=Target.of(service.metadata), pod_hash=pod_hash, marks=not is_marked, event=event)
 
 
 def selected_hashes(situation: Situation) -> frozenset[str]:

@@ -8,9 +8,11 @@ from functools import cached_property
 
 from fairlead.core.kinds import ReplicaSet, Service
 from fairlead.rollouts import _replicas
+from fairlead.rollouts._hash import steps_hash
 from fairlead.rollouts._revisions import Revisions, pod_hash_of
+from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts.observation import Observation
-from fairlead.rollouts.spec import CanaryStep, CanaryStrategy, RolloutSpec
+from fairlead.rollouts.spec import BlueGreenStrategy, CanaryStep, CanaryStrategy, RolloutSpec
 from fairlead.rollouts.status import RolloutStatus
 
 
@@ -50,8 +52,18 @@ class Situation:
         return self.spec.canary
 
     @cached_property
+    def blue_green(self) -> BlueGreenStrategy:
+        assert self.spec.blue_green is not None, "asked for by its own machine alone"
+        return self.spec.blue_green
+
+    @cached_property
     def steps(self) -> tuple[CanaryStep, ...]:
-        return self.canary.steps
+        return self.spec.steps
+
+    @cached_property
+    def step_hash(self) -> str:
+        """What `status.currentStepHash` should say; nothing where the strategy has no steps at all."""
+        return steps_hash(self.steps) if self.spec.canary is not None else ""
 
     @cached_property
     def wanted(self) -> int:
@@ -64,10 +76,13 @@ class Situation:
 
     @cached_property
     def is_routed(self) -> bool:
-        return self.canary.is_routed
+        return self.spec.canary is not None and self.spec.canary.is_routed
 
     @cached_property
     def limits(self) -> _replicas.Limits:
+        if self.spec.canary is None:
+            unavailable = self.blue_green.unavailable.of(self.wanted, round_up=False)
+            return _replicas.Limits(surge=0, unavailable=min(unavailable, self.wanted))
         return _replicas.limits(
             self.wanted,
             self.canary.surge.of(self.wanted, round_up=True),
@@ -90,3 +105,8 @@ class Situation:
 
     def service(self, name: str) -> Service | None:
         return self.seen.services.get(name) if name else None
+
+    def selected(self, name: str) -> str:
+        """Return the hash that a Service selects now; empty: none, or there is no such Service."""
+        service = self.service(name)
+        return service.spec.selector.get(HASH_LABEL, "") if service is not None else ""

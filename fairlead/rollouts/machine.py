@@ -47,10 +47,11 @@ from msgspec.structs import replace
 from fairlead.core.conditions import find
 from fairlead.core.decision import Blocker, Decision, Event, EventType, earliest
 from fairlead.core.errors import SpecError
-from fairlead.rollouts import _analysis, _blocking, _intake, _restart, workload
+from fairlead.rollouts import _analysis, _blocking, _bluegreen, _intake, _restart, workload
 from fairlead.rollouts._acting import act, is_lowering
 from fairlead.rollouts._canary import at_desired, completed, desired, has_enough, progress, step_of, whole_second
 from fairlead.rollouts._conditions import conclude, count
+from fairlead.rollouts._course import Course, is_halted, is_paused, pause_events
 from fairlead.rollouts._invalid import LOOK_AGAIN, reference_problem, refuse
 from fairlead.rollouts._modes import Facts, Mode, Part, Rule, SizeRule, WeightRule, applies
 from fairlead.rollouts._progress import advance, has_timed_out, is_clock_stopped, timed_out_message, times_out_at
@@ -235,50 +236,28 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
     run_events = _analysis.events(situation.stored, status)
     restart = _restart.restart(situation, status, situation.roles(status.stable_hash))
     status, abort_message = _judge(situation, count(situation, restart.status))
-    walk = _walk(situation, status, may_advance=not restart.actions)
-    status, roles, rule = walk.status, walk.roles, walk.rule
-    is_halted = _is_halted(situation, status)
-    switches = switch(
-        situation,
-        roles,
-        rule,
-        canary_pods=walk.counts.canary,
-        is_clear=walk.traffic.is_clear,
-        is_halted=is_halted,
-    )
-    sizes = resize(
-        situation, status, roles, rule, walk.counts, walk.traffic, is_halted=is_halted or bool(restart.actions)
-    )
-    runs = _analysis.arrange(
-        situation,
-        status,
-        rule,
-        holds=walk.is_ready and walk.traffic.is_settled,
-        is_halted=situation.spec.paused,
-    )
-    acts = act(situation, roles, sizes, is_halted=is_halted or bool(restart.actions))
-    weights = (walk.traffic.action,) if walk.traffic.action is not None else ()
-    if situation.spec.paused and rule.mode is not Mode.ABORTED and not is_lowering(situation, walk.traffic):
-        weights = ()  # everything stands still, but traffic may still be taken off pods that are gone
-    first = weights if is_lowering(situation, walk.traffic) else ()
+    chart = _canary if situation.spec.blue_green is None else _bluegreen.chart
+    course = chart(situation, status, restart)
+    roles = course.roles
+    acts = act(situation, roles, course.sizes, is_halted=course.is_halted, annotations=course.annotations)
     actions: tuple[Action, ...] = (
-        *first,
+        *course.first,
         *acts.before,
         *acts.revision,
         *acts.grow,
-        *switches.actions,
-        *(() if first else weights),
+        *course.switches.actions,
+        *course.weights,
         *acts.shrink,
-        *runs.actions,
+        *course.runs,
         *acts.marks,
         *acts.forget,
         *restart.actions,
     )
     status = conclude(
         situation,
-        replace(runs.status, weights=stored_weights(situation, status, roles)),
+        course.status,
         roles,
-        walk.traffic,
+        course.traffic,
         abort_message=abort_message,
         has_created=not situation.revisions.exists,
     )
@@ -290,29 +269,64 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
         revision=next_revision(situation.revisions),
         is_shrinking=any(patch.target.uid == roles.new.metadata.uid for patch in acts.shrink),
     )
-    if handed_over is not None and not is_halted:
+    if handed_over is not None and not is_halted(situation, status):
         actions = (*actions, handed_over)
     events = (
         *acts.revision_events,
+        *course.opening_events,
         *intake_events,
         *run_events,
-        *walk.step_events,
+        *course.step_events,
         *acts.scaling_events,
-        *_events_of(switches.actions),
-        *_events_of(weights),
+        *course.switch_events,
         *_abort_events(situation.stored, status),
-        *walk.promotion_events,
+        *course.promotion_events,
     )
     return Decision(
         status=status,
         actions=actions,
         events=events,
         wake_at=earliest(
-            walk.wake_at, sizes.wake_at, walk.traffic.wake_at, restart.wake_at, _deadline(situation, status, roles)
+            course.wake_at,
+            course.sizes.wake_at,
+            course.traffic.wake_at,
+            restart.wake_at,
+            _deadline(situation, status, roles),
         ),
-        blocked_on=_blocking.blocker(
+        blocked_on=course.explain(status, bool(actions)),
+    )
+
+
+def _canary(situation: Situation, status: RolloutStatus, restart: _restart.Restart) -> Course:
+    """Return the course of a canary: past every step that is complete, and the next safe move of everything."""
+    walk = _walk(situation, status, may_advance=not restart.actions)
+    status, roles, rule = walk.status, walk.roles, walk.rule
+    halted = is_halted(situation, status)
+    switches = switch(
+        situation,
+        roles,
+        rule,
+        canary_pods=walk.counts.canary,
+        is_clear=walk.traffic.is_clear,
+        is_halted=halted,
+    )
+    sizes = resize(situation, status, roles, rule, walk.counts, walk.traffic, is_halted=halted or bool(restart.actions))
+    runs = _analysis.arrange(
+        situation,
+        status,
+        rule,
+        holds=walk.is_ready and walk.traffic.is_settled,
+        is_halted=situation.spec.paused,
+    )
+    weights = (walk.traffic.action,) if walk.traffic.action is not None else ()
+    if situation.spec.paused and rule.mode is not Mode.ABORTED and not is_lowering(situation, walk.traffic):
+        weights = ()  # everything stands still, but traffic may still be taken off pods that are gone
+    is_first = is_lowering(situation, walk.traffic)
+
+    def explain(concluded: RolloutStatus, is_acting: bool) -> Blocker | None:
+        return _blocking.blocker(
             situation,
-            status,
+            concluded,
             roles,
             rule,
             walk.counts,
@@ -320,16 +334,25 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
             switches,
             sizes,
             restart,
-            is_acting=bool(actions),
-        ),
+            is_acting=is_acting,
+        )
+
+    return Course(
+        status=replace(runs.status, weights=stored_weights(situation, status, roles)),
+        roles=roles,
+        is_halted=halted or bool(restart.actions),
+        traffic=walk.traffic,
+        sizes=sizes,
+        switches=switches,
+        explain=explain,
+        first=weights if is_first else (),
+        weights=() if is_first else weights,
+        runs=runs.actions,
+        step_events=walk.step_events,
+        switch_events=(*_events_of(switches.actions), *_events_of(weights)),
+        promotion_events=walk.promotion_events,
+        wake_at=walk.wake_at,
     )
-
-
-def _is_halted(situation: Situation, status: RolloutStatus) -> bool:
-    """Return whether sizes, selectors and steps must stay as they are; an abort ends that."""
-    if status.abort:
-        return False
-    return situation.spec.paused or status.pause(PauseReason.INCONCLUSIVE) is not None
 
 
 # --- verdicts and deadlines ------------------------------------------------------------------------------------------
@@ -390,7 +413,7 @@ class _Walk:
 
 def _walk(situation: Situation, status: RolloutStatus, *, may_advance: bool) -> _Walk:
     """Return the Rollout past every step that is complete by what was seen, promoted if it can be."""
-    step_events = [*_pause_events(is_paused(situation.stored), status)]
+    step_events = [*pause_events(is_paused(situation.stored), status)]
     promotion_events: list[Event] = []
     wake_at: datetime | None = None
     for _ in range(len(situation.steps) + 3):  # every step once, and a promotion
@@ -399,12 +422,12 @@ def _walk(situation: Situation, status: RolloutStatus, *, may_advance: bool) -> 
         counts = desired(situation, status, roles, rule)
         is_ready = at_desired(situation, counts, roles)
         traffic = direct(situation, status, roles, rule, is_ready=is_ready)
-        if not may_advance or (_is_halted(situation, status) and rule.mode is not Mode.INITIAL):
+        if not may_advance or (is_halted(situation, status) and rule.mode is not Mode.INITIAL):
             break
         step = step_of(situation, status)
         if rule.mode is Mode.STEPPING and step is not None:
             outcome = progress(situation, status, step, is_ready=is_ready, holds=is_ready and traffic.is_settled)
-            step_events += _pause_events(is_paused(status), outcome.status) if not outcome.is_complete else ()
+            step_events += pause_events(is_paused(status), outcome.status) if not outcome.is_complete else ()
             was_paused, wake_at = is_paused(status), outcome.wake_at
             status = outcome.status
             if not outcome.is_complete:
@@ -412,19 +435,19 @@ def _walk(situation: Situation, status: RolloutStatus, *, may_advance: bool) -> 
             number, total = (status.step_index or 0) + 1, len(situation.steps)
             step_events.append(Event("RolloutStepCompleted", f"Rollout step {number}/{total} completed ({step.text})"))
             status = completed(status)
-            step_events += _pause_events(was_paused, status)
+            step_events += pause_events(was_paused, status)
             continue
         reason = _promotion(situation, rule, roles, is_ready=is_ready, traffic=traffic)
         if not reason:
             break
-        status = replace(_intake_end(situation, status), stable_hash=status.pod_hash)
+        status = _intake.promoted(situation, status)
         revision = next_revision(situation.revisions)
         message = f"Rollout completed update to revision {revision} ({status.pod_hash}): {reason}"
         promotion_events.append(Event("RolloutCompleted", message))
-    if not status.pauses and may_advance and not _is_halted(situation, status):
+    if not status.pauses and may_advance and not is_halted(situation, status):
         was_paused = is_paused(status)
         status = replace(status, controller_pause=False)  # else it still says that a person has resumed
-        step_events += _pause_events(was_paused, status)
+        step_events += pause_events(was_paused, status)
     return _Walk(
         status=status,
         roles=roles,
@@ -435,18 +458,6 @@ def _walk(situation: Situation, status: RolloutStatus, *, may_advance: bool) -> 
         step_events=tuple(step_events),
         promotion_events=tuple(promotion_events),
         wake_at=wake_at,
-    )
-
-
-def _intake_end(situation: Situation, status: RolloutStatus) -> RolloutStatus:
-    return replace(
-        status,
-        step_index=len(situation.steps) if situation.steps else None,
-        pauses=(),
-        controller_pause=False,
-        abort=False,
-        aborted_at=None,
-        promote_full=False,
     )
 
 
@@ -474,20 +485,6 @@ def _promotion(situation: Situation, rule: Rule, roles: Roles, *, is_ready: bool
 
 def _events_of(actions: Iterable[Action]) -> tuple[Event, ...]:
     return tuple(event for action in actions for event in events_of(action))
-
-
-def _pause_events(was_paused: bool, status: RolloutStatus) -> tuple[Event, ...]:
-    """Return the event of a change between paused and not."""
-    if is_paused(status) == was_paused:
-        return ()
-    if not was_paused:
-        return (Event("RolloutPaused", f"Rollout is paused ({status.pauses[0].reason})"),)
-    return () if status.abort else (Event("RolloutResumed", "Rollout is resumed"),)
-
-
-def is_paused(status: RolloutStatus) -> bool:
-    """Return whether the machine has paused and not gone on yet, though a person may have resumed it already."""
-    return bool(status.pauses) or status.controller_pause
 
 
 def _abort_events(stored: RolloutStatus, status: RolloutStatus) -> tuple[Event, ...]:

@@ -14,6 +14,7 @@ from fairlead.core.kinds import AnalysisRun, Pod, ReplicaSet, Service
 from fairlead.core.objects import ObjectMeta
 from fairlead.core.plans import AnalysisPlanner, Plan
 from fairlead.core.traffic import TrafficSeen
+from fairlead.rollouts.spec import RunKey
 from fairlead.rollouts.workload import Workload
 
 __all__ = ["AnalysisPlanner", "Observation"]
@@ -33,7 +34,7 @@ class Observation:
         traffic: what the router says of the route; None without a router.
         router_problems: what the routers say about their configuration.
         runs: the AnalysisRuns that the Rollout controls.
-        plans: by step index (None: in the background), what the analysis stanzas amount to.
+        plans: by what they are for, what the analysis stanzas amount to.
         pods: of the Rollout's ReplicaSets; only needed while a restart is wanted.
         released: Services that still carry our mark though the spec does not name them any more.
         workload: that the pod template was taken from, if the spec refers to one.
@@ -49,7 +50,7 @@ class Observation:
     traffic: TrafficSeen | None = None
     router_problems: tuple[SpecError, ...] = ()
     runs: tuple[AnalysisRun, ...] = ()
-    plans: Mapping[int | None, Plan] = field(default_factory=dict)
+    plans: Mapping[RunKey, Plan] = field(default_factory=dict)
     pods: tuple[Pod, ...] = ()
     released: tuple[Service, ...] = ()
     workload: Workload | None = None

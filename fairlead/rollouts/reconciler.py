@@ -47,7 +47,7 @@ from fairlead.rollouts.actions import Action, events_of
 from fairlead.rollouts.machine import decide
 from fairlead.rollouts.observation import Observation
 from fairlead.rollouts.spec import RolloutSpec
-from fairlead.rollouts.status import RolloutStatus, patch, plain, read
+from fairlead.rollouts.status import RolloutStatus, RunRef, patch, plain, read
 from fairlead.rollouts.triggers import (
     REPLICA_SETS_BY_OWNER,
     RUNS_BY_OWNER,
@@ -324,9 +324,12 @@ class RolloutReconciler:
         """See to it that runs named in the status are in the view, if they exist: else they would be made again."""
         if status.abort:
             return  # they end in any case, and nothing may come before the weight
-        for ref in (status.step_run, status.background_run):
-            key = ObjectKey(metadata.namespace, ref.name) if ref is not None else None
-            if key is None or self._views.runs.get(key) is not None:
+        around = () if status.is_promoted else (status.pre_run, status.post_run)
+        for ref in (status.step_run, status.background_run, *around):
+            if ref is None or (ref in around and ref.is_completed):
+                continue  # the verdicts around a switch are known for good
+            key = ObjectKey(metadata.namespace, ref.name)
+            if self._views.runs.get(key) is not None:
                 continue
             try:
                 await self._cluster.get(ANALYSIS_RUNS, key)
@@ -450,13 +453,16 @@ def _with_names(status: RolloutStatus, renamed: Sequence[tuple[str, str]]) -> Ro
     names = dict(renamed)
     if not names:
         return status
-    step, background = status.step_run, status.background_run
+
+    def named(ref: RunRef | None) -> RunRef | None:
+        return replace(ref, name=names.get(ref.name, ref.name)) if ref is not None else None
+
     return replace(
         status,
-        step_run=replace(step, name=names.get(step.name, step.name)) if step is not None else None,
-        background_run=(
-            replace(background, name=names.get(background.name, background.name)) if background is not None else None
-        ),
+        step_run=named(status.step_run),
+        background_run=named(status.background_run),
+        pre_run=named(status.pre_run),
+        post_run=named(status.post_run),
     )
 
 

@@ -467,10 +467,11 @@ class RolloutSpec(Wire, frozen=True, kw_only=True):
         found: list[AnalysisUse] = []
         if blue_green := self.strategy.blue_green:
             root = "spec.strategy.blueGreen"
-            if blue_green.pre_promotion_analysis:
-                found.append(AnalysisUse(f"{root}.prePromotionAnalysis", blue_green.pre_promotion_analysis, False, "pre"))
-            if blue_green.post_promotion_analysis:
-                found.append(AnalysisUse(f"{root}.postPromotionAnalysis", blue_green.post_promotion_analysis, False, "post"))
+            before, after = blue_green.pre_promotion_analysis, blue_green.post_promotion_analysis
+            if before:
+                found.append(AnalysisUse(f"{root}.prePromotionAnalysis", before, False, "pre"))
+            if after:
+                found.append(AnalysisUse(f"{root}.postPromotionAnalysis", after, False, "post"))
         if canary := self.strategy.canary:
             root = "spec.strategy.canary"
             for index, step in enumerate(canary.steps):

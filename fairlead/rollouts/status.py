@@ -36,6 +36,7 @@ class PauseReason(StrEnum):
     """Why the machine waits for somebody."""
 
     CANARY_STEP = "CanaryPauseStep"
+    BLUE_GREEN = "BlueGreenPause"
     INCONCLUSIVE = "InconclusiveAnalysisRun"
 
 
@@ -56,6 +57,11 @@ class RunRef(_Value, frozen=True, kw_only=True):
     name: str
     phase: str = ""
     message: str = ""
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether the last word has been said."""
+        return self.phase in ("Successful", "Failed", "Error", "Inconclusive")
 
 
 class Destination(_Value, frozen=True, kw_only=True):
@@ -94,13 +100,16 @@ class HighWater(_Value, frozen=True, kw_only=True):
 
 
 class RolloutStatus(_Value, frozen=True, kw_only=True):
-    """The status of a canary Rollout in our words; `pod_hash` and `stable_hash` are hash labels of ReplicaSets.
+    """The status of a Rollout in our words; `pod_hash` and `stable_hash` are hash labels of ReplicaSets.
 
     Attributes:
         step_index: 0-based; the number of steps: done. None: there are no steps.
         step_hash: of `spec.strategy.canary.steps`; an empty one counts as changed.
         controller_pause: the machine added a pause; without `pauses` it says that a person resumed.
         restarted_at: the `spec.restartAt` that has been carried out.
+        active_hash, preview_hash: what the two Services of a blue-green Rollout select.
+        may_switch: everything that a blue-green Rollout does before the switch is done (`scaleUpPreviewCheckPoint`).
+        pre_run, post_run: before and after the switch; they are kept for the user to see until the next revision.
         high_water: ours; lost where the CRD prunes it, and then recent numbers are compared instead.
     """
 
@@ -129,6 +138,11 @@ class RolloutStatus(_Value, frozen=True, kw_only=True):
     weights: StoredWeights | None = None
     step_run: RunRef | None = None
     background_run: RunRef | None = None
+    active_hash: str = ""
+    preview_hash: str = ""
+    may_switch: bool = False
+    pre_run: RunRef | None = None
+    post_run: RunRef | None = None
     high_water: HighWater | None = None
 
     @property
@@ -160,7 +174,7 @@ def plain(raw: bytes | msgspec.Raw) -> dict[str, Any]:
 
 def read(content: Mapping[str, Any]) -> RolloutStatus:
     """Return the status from JSON data; what cannot be understood is left out."""
-    canary = _map(content.get("canary"))
+    canary, blue_green = _map(content.get("canary")), _map(content.get("blueGreen"))
     return RolloutStatus(
         phase=_text(content.get("phase")),
         message=_text(content.get("message")),
@@ -187,6 +201,11 @@ def read(content: Mapping[str, Any]) -> RolloutStatus:
         weights=_weights(canary.get("weights")),
         step_run=_run(canary.get("currentStepAnalysisRunStatus")),
         background_run=_run(canary.get("currentBackgroundAnalysisRunStatus")),
+        active_hash=_text(blue_green.get("activeSelector")),
+        preview_hash=_text(blue_green.get("previewSelector")),
+        may_switch=blue_green.get("scaleUpPreviewCheckPoint") is True,
+        pre_run=_run(blue_green.get("prePromotionAnalysisRunStatus")),
+        post_run=_run(blue_green.get("postPromotionAnalysisRunStatus")),
         high_water=_high_water(content.get("highWater")),
     )
 
@@ -283,6 +302,13 @@ def render(status: RolloutStatus) -> dict[str, Any]:
         "currentStepAnalysisRunStatus": _run_out(status.step_run),
         "currentBackgroundAnalysisRunStatus": _run_out(status.background_run),
     }
+    blue_green = {
+        "previewSelector": status.preview_hash,
+        "activeSelector": status.active_hash,
+        "scaleUpPreviewCheckPoint": status.may_switch or None,
+        "prePromotionAnalysisRunStatus": _run_out(status.pre_run),
+        "postPromotionAnalysisRunStatus": _run_out(status.post_run),
+    }
     content: dict[str, Any] = compact(
         {
             "phase": str(status.phase),
@@ -309,6 +335,7 @@ def render(status: RolloutStatus) -> dict[str, Any]:
             "restartedAt": _time_out(status.restarted_at),
             "conditions": [_condition_out(condition) for condition in status.conditions],
             "canary": compact(canary),
+            "blueGreen": compact(blue_green),
             "highWater": None if status.high_water is None else msgspec.to_builtins(status.high_water),
         }
     )
@@ -375,10 +402,22 @@ _KNOWN = frozenset(
         "restartedAt",
         "conditions",
         "canary",
+        "blueGreen",
         "highWater",
     )
 )
-_KNOWN_CANARY = frozenset(("weights", "currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus"))
+_KNOWN_BELOW: Mapping[str, frozenset[str]] = {
+    "canary": frozenset(("weights", "currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus")),
+    "blueGreen": frozenset(
+        (
+            "previewSelector",
+            "activeSelector",
+            "scaleUpPreviewCheckPoint",
+            "prePromotionAnalysisRunStatus",
+            "postPromotionAnalysisRunStatus",
+        )
+    ),
+}
 
 
 def patch(stored: Mapping[str, Any], new: RolloutStatus) -> dict[str, Any]:
@@ -394,13 +433,14 @@ def patch(stored: Mapping[str, Any], new: RolloutStatus) -> dict[str, Any]:
         return {}  # a CRD that prunes our own field must not make us write it for ever
     # An empty text says what an absent one says: argo-rollouts writes some of them.
     known: dict[str, Any] = {key: value for key, value in stored.items() if key in _KNOWN and value != ""}
-    canary = known.get("canary")
-    if isinstance(canary, Mapping):
-        ours = {key: value for key, value in canary.items() if key in _KNOWN_CANARY}
-        foreign = len(ours) < len(canary)
-        known["canary"] = ours
-        if "canary" not in rendered and (foreign or not ours):
-            rendered["canary"] = {}  # others keep their fields below it
+    for part, fields in _KNOWN_BELOW.items():
+        below = known.get(part)
+        if isinstance(below, Mapping):
+            ours = {key: value for key, value in below.items() if key in fields}
+            foreign = len(ours) < len(below)
+            known[part] = ours
+            if part not in rendered and (foreign or not ours):
+                rendered[part] = {}  # others keep their fields below it
     return diff(known, rendered)
 
 
@@ -419,9 +459,9 @@ _OF_A_PAUSE = frozenset(("Progressing", "Paused"))
 def is_urgent(stored: RolloutStatus, new: RolloutStatus) -> bool:
     """Return whether a change of status must be written at once, and not a moment later with what follows.
 
-    Counts, messages, weights and the phase of a run that goes on mirror other objects: they change several times
-    while pods become ready, and nobody decides on them but by looking at those objects. That a timed pause is over
-    follows from what is stored, too: it may be written with the end of the step that comes after it.
+    Counts, messages, weights, selectors and the phase of a run that goes on mirror other objects: they change several
+    times while pods become ready, and nobody decides on them but by looking at those objects. That a timed pause is
+    over follows from what is stored, too: it may be written with the end of the step that comes after it.
     """
     if _is_pause_over(stored, new):
         return _essence(_after_pause(stored), without=_OF_A_PAUSE) != _essence(_after_pause(new), without=_OF_A_PAUSE)
@@ -453,10 +493,15 @@ def _essence(status: RolloutStatus, *, without: frozenset[str] = frozenset()) ->
         ready_replicas=0,
         available_replicas=0,
         scale_replicas=0,
+        selector="",
         conditions=tuple(_bare(found) for found in status.conditions if found.type not in _MIRRORS | without),
         weights=None,
         step_run=None if status.step_run is None else RunRef(name=status.step_run.name),
         background_run=None if status.background_run is None else RunRef(name=status.background_run.name),
+        active_hash="",
+        preview_hash="",
+        pre_run=None if status.pre_run is None else RunRef(name=status.pre_run.name),
+        post_run=None if status.post_run is None else RunRef(name=status.post_run.name),
         high_water=None,
     )
 

@@ -70,7 +70,7 @@ def spec_with(path: str) -> RolloutSpec:
     if path != "spec.workloadRef":
         spec["template"] = {"metadata": {"labels": labels}, "spec": pod}
     if path.startswith("spec.strategy.blueGreen"):
-        spec["strategy"] = {}
+        spec["strategy"] = {"blueGreen": {"activeService": "web"}}
     where: Any = {"spec": spec}
     *parents, last = path.split(".")
     for part in parents:

@@ -262,7 +262,7 @@ def test_a_person_overrules_only_what_was_inconclusive() -> None:
         step_run=RunRef(name="s", phase="Inconclusive"),
         background_run=RunRef(name="b", phase="Running"),
     )
-    after = resume(found.situation, status)
+    after = resume(status)
     assert (after.step_run, after.background_run) == (None, status.background_run)
 
 

@@ -35,8 +35,8 @@ def test_a_good_spec_is_understood() -> None:
         pytest.param(b"[]", "spec", id="no-object"),
         pytest.param(msgspec.json.encode(spec_content({"setWeight": 120})), "between 0 and 100", id="out-of-range"),
         pytest.param(
-            msgspec.json.encode({**spec_content(), "strategy": {"blueGreen": {"activeService": "a"}}}),
-            "blueGreen",
+            msgspec.json.encode(spec_content({"experiment": {"templates": [{"name": "a", "specRef": "canary"}]}})),
+            "experiment",
             id="not-carried-out-yet",
         ),
     ],

@@ -148,13 +148,13 @@ def test_only_what_changed_is_written() -> None:
 def test_fields_of_others_stay() -> None:
     stored = {
         **render(FULL),
-        "blueGreen": {"activeSelector": "x"},
+        "blueGreen": {"activeSelector": "x", "other": "y"},
         "somebody": {"else": 1},
         "canary": {**render(FULL)["canary"], "stablePingPong": "ping"},
     }
     new = replace(FULL, weights=None, step_run=None, background_run=None)
     result = merge(stored, patch(stored, new))
-    assert result["blueGreen"] == {"activeSelector": "x"}
+    assert result["blueGreen"] == {"other": "y"}
     assert result["somebody"] == {"else": 1}
     assert result["canary"] == {"stablePingPong": "ping"}
 

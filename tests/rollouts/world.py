@@ -45,7 +45,7 @@ from fairlead.rollouts.actions import (
 )
 from fairlead.rollouts.machine import decide
 from fairlead.rollouts.observation import Observation
-from fairlead.rollouts.spec import RolloutSpec
+from fairlead.rollouts.spec import RolloutSpec, RunKey
 from fairlead.rollouts.status import RolloutStatus, patch, read
 from fairlead.testing.builders import (
     HASH_LABEL,
@@ -106,12 +106,25 @@ class World:
     journal: Journal = field(default_factory=Journal)
 
     def __post_init__(self) -> None:
-        if self.is_routed and not self.services:
-            self.services = {name: service(name, managed=False) for name in (STABLE, CANARY)}
+        if not self.services:
+            blue_green = self.content["strategy"].get("blueGreen", {})
+            named = [blue_green[key] for key in ("activeService", "previewService") if key in blue_green]
+            named += [STABLE, CANARY] if self.is_routed else []
+            self.services = {name: service(name, managed=False) for name in named}
+
+    @property
+    def canary(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.content["strategy"].get("canary", {})
+        return found
 
     @property
     def is_routed(self) -> bool:
-        return "trafficRouting" in self.content["strategy"]["canary"]
+        return "trafficRouting" in self.canary
+
+    @property
+    def preview(self) -> str:
+        """Name of the Service that may select pods before there are any."""
+        return str(self.content["strategy"].get("blueGreen", {}).get("previewService", ""))
 
     @property
     def spec(self) -> RolloutSpec | SpecError:
@@ -142,20 +155,31 @@ class World:
 
     def observe(self) -> Observation:
         self._controllers()
-        steps = self.content["strategy"]["canary"].get("steps", ())
-        keys: list[int | None] = [index for index, step in enumerate(steps) if "analysis" in step]
-        if "analysis" in self.content["strategy"]["canary"]:
+        blue_green = self.content["strategy"].get("blueGreen", {})
+        keys: list[RunKey] = [index for index, step in enumerate(self.canary.get("steps", ())) if "analysis" in step]
+        if "analysis" in self.canary:
             keys.append(None)
+        keys += ["pre"] if "prePromotionAnalysis" in blue_green else []
+        keys += ["post"] if "postPromotionAnalysis" in blue_green else []
         return Observation(
             metadata=self.metadata,
             replica_sets=tuple(self.replica_sets.values()),
-            services=dict(self.services),
+            services={name: self.services[name] for name in self._named() if name in self.services},
+            released=tuple(
+                one
+                for name, one in self.services.items()
+                if name not in self._named() and one.metadata.annotations.get(MANAGED_BY) == ROLLOUT
+            ),
             endpoints=self._endpoints(),
             traffic=self._traffic() if self.is_routed else None,
             runs=tuple(self.runs.values()),
             plans={key: Plan(spec=self.plan_spec) for key in keys},
             marked=dict(self.marked),
         )
+
+    def _named(self) -> tuple[str, ...]:
+        spec = self.spec
+        return () if isinstance(spec, SpecError) else tuple(use.name for use in spec.services)
 
     def _endpoints(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
@@ -264,6 +288,15 @@ class World:
                     metadata=with_fields(stored.metadata, annotations=annotations_),
                 )
                 self._written(f"patch Service {target.name}")
+            case ReleaseService(target=target):
+                stored = self.services[target.name]
+                selector = {key: value for key, value in stored.spec.selector.items() if key != HASH_LABEL}
+                self.services[target.name] = with_fields(
+                    stored,
+                    spec=with_fields(stored.spec, selector=selector),
+                    metadata=with_fields(stored.metadata, annotations={}),
+                )
+                self._written(f"release Service {target.name}")
             case CreateRun(name=name, body=body):
                 assert name not in self.runs, f"{name} exists"
                 content = dict(body)
@@ -293,7 +326,7 @@ class World:
                 self.carried[target.name] = {**before, **labels}
                 if self.carried[target.name] != before:
                     self._written(f"mark pods of {target.name}")
-            case AdoptReplicaSet() | ReleaseReplicaSet() | ReleaseService() | EvictPod() | ScaleWorkload():
+            case AdoptReplicaSet() | ReleaseReplicaSet() | EvictPod() | ScaleWorkload():
                 raise AssertionError(f"not expected here: {action}")
 
     def _set_weights(self, weights: Weights) -> None:
@@ -417,7 +450,7 @@ class World:
             owner = self.replica_set_of(selected) if selected else None
             if name == STABLE and self.weights is not None and self.weights.stable == 0:
                 continue  # where stable shrinks with its traffic, nothing is left of it in the end
-            if selected and owner is not None and owner.spec.replicas == 0:
+            if name != self.preview and selected and owner is not None and owner.spec.replicas == 0:
                 wanted = self.content.get("replicas", 1)
                 assert wanted == 0, f"{name} selects {owner.metadata.name}, which has no pods"
 
