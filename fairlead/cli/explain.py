@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,8 +12,17 @@ from fairlead.cli._options import Connection, asynchronous, connection_options
 from fairlead.core.errors import NotFound
 from fairlead.core.objects import ObjectKey
 
+if TYPE_CHECKING:
+    from fairlead.controller.explain import Explanation
+    from fairlead.core.clock import Clock
+    from fairlead.core.cluster import Cluster
+
 _ROLLOUT = ("rollout", "rollouts", "ro", "rollouts.argoproj.io")
 _RUN = ("analysisrun", "analysisruns", "ar", "analysisruns.argoproj.io")
+_SECRET = ("externalsecret", "externalsecrets", "es", "externalsecrets.external-secrets.io")
+_STORE = ("secretstore", "secretstores", "ss", "secretstores.external-secrets.io")
+_CLUSTER_STORE = ("clustersecretstore", "clustersecretstores", "css", "clustersecretstores.external-secrets.io")
+_KINDS = (*_ROLLOUT, *_RUN, *_SECRET, *_STORE, *_CLUSTER_STORE)
 
 
 @click.command("explain")
@@ -21,30 +31,43 @@ _RUN = ("analysisrun", "analysisruns", "ar", "analysisruns.argoproj.io")
 @connection_options
 @asynchronous
 async def explain_(what: str, output: str, connection: Connection) -> None:
-    """Say what KIND/NAME (rollout/web, analysisrun/web-5d5c87bfc9-2) waits for, since when, and what comes next.
+    """Say what KIND/NAME waits for, since when, and what comes next.
 
-    The same engine that runs in the controller decides, from a fresh look at the cluster; nothing is written.
+    KIND is rollout, analysisrun, externalsecret, secretstore or clustersecretstore. The same engine that runs in the
+    controller decides, from a fresh look at the cluster; nothing is written, and no secret's value is shown.
     """
-    kind, separator, name = what.partition("/")
-    if not separator or not name or kind.lower() not in (*_ROLLOUT, *_RUN):
-        raise click.UsageError(f"expected rollout/NAME or analysisrun/NAME, found {what!r}")
+    word, separator, name = what.partition("/")
+    kind = word.lower()
+    if not separator or not name or kind not in _KINDS:
+        raise click.UsageError(
+            f"expected rollout/NAME, analysisrun/NAME, externalsecret/NAME or secretstore/NAME, found {what!r}"
+        )
     from fairlead.controller import explain
     from fairlead.runtime.clock import SystemClock
 
-    clock = SystemClock()
     async with connection.open() as (cluster, namespace):
-        key = ObjectKey(namespace, name)
-        if kind.lower() in _RUN:
-            found = await explain.explain_analysis_run(cluster, clock, key)
-        else:
-            rollout = await explain.explain_rollout(cluster, clock, key)
-            if rollout is None:
-                raise NotFound(f'rollouts.argoproj.io "{name}" not found', status=404, reason="NotFound")
-            found = rollout
+        key = ObjectKey("" if kind in _CLUSTER_STORE else namespace, name)
+        found = await _explained(cluster, SystemClock(), kind, key)
     if output == "json":
         click.echo(json.dumps(_json(found), indent=2))
     else:
         click.echo(explain.text(what, found, datetime.now(UTC)))
+
+
+async def _explained(cluster: Cluster, clock: Clock, kind: str, key: ObjectKey) -> Explanation:
+    """Return what is found out about an object. NotFound: there is none."""
+    from fairlead.controller import explain, secret_explain
+
+    if kind in _RUN:
+        return await explain.explain_analysis_run(cluster, clock, key)
+    if kind in _SECRET:
+        return await secret_explain.explain_external_secret(cluster, clock, key)
+    if kind in (*_STORE, *_CLUSTER_STORE):
+        return await secret_explain.explain_store(cluster, clock, key)
+    rollout = await explain.explain_rollout(cluster, clock, key)
+    if rollout is None:
+        raise NotFound(f'rollouts.argoproj.io "{key.name}" not found', status=404, reason="NotFound")
+    return rollout
 
 
 def _json(found: object) -> object:

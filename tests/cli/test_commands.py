@@ -218,7 +218,7 @@ async def _pods(stage: Stage) -> Any:
         pytest.param(("abort", "nope"), 1, '"nope" not found', id="abort"),
         pytest.param(("explain", "rollout/nope"), 1, '"nope" not found', id="explain"),
         pytest.param(
-            ("explain", "web"), 2, "expected rollout/NAME or analysisrun/NAME, found 'web'", id="explain-what"
+            ("explain", "web"), 2, "expected rollout/NAME, analysisrun/NAME, externalsecret/NAME or", id="explain-what"
         ),
         pytest.param(("set", "image", "web", "junk"), 1, "expected CONTAINER=IMAGE, found 'junk'", id="image-syntax"),
         pytest.param(("set", "image", "web", "x=y"), 1, 'unable to find container named "x"', id="container"),

@@ -39,6 +39,7 @@ def test_without_envoy_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_nothing_is_wrong_with_what_it_applies(metric: dict[str, Any], tmp_path: Path) -> None:
     documents = [*manifests.surroundings(metric), manifests.rollout("3", manifests.FAST, fail_ratio=0.3)]
+    documents.append(manifests.external_secret())
     for document in documents:
         path = tmp_path / f"{document['kind']}.yaml"
         path.write_text(json.dumps(document))

@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from fairlead.cli._demo.facts import Facts, Sample, Step, as_json, deviation, problems, table
+from fairlead.cli._demo.facts import (
+    Facts,
+    Rotation,
+    Rotations,
+    Sample,
+    Step,
+    as_json,
+    deviation,
+    problems,
+    table,
+)
 from fairlead.cli._demo.witness import Window
 
 GOOD = Sample(205, 1000)  # of 20 %: 0.4 sigma
@@ -17,6 +27,14 @@ def step(first: Sample | None = GOOD, second: Sample | None = None, *, wanted: i
     return Step(act=1, wanted=wanted, first=first, second=second)
 
 
+ROTATED = Rotations(
+    source="a fake store",
+    first=Rotation(version=1, secret=0.4, workload=0.5),
+    rotations=(Rotation(version=2, secret=0.9, workload=1.0), Rotation(version=3, secret=1.1, workload=1.2)),
+    secret_writes=3,
+    quiet_writes=0,
+    leaks=0,
+)
 HOLDS = Facts(
     steps=(step(), step(Sample(1000, 1000), wanted=100), step(Sample(0, 1200), wanted=0)),
     requests=9000,
@@ -25,6 +43,7 @@ HOLDS = Facts(
     is_aborted=True,
     zero_in_api=0.01,
     zero_on_wire=0.13,
+    secret=ROTATED,
 )
 
 
@@ -143,6 +162,7 @@ def test_the_table_says_for_each_fact_whether_it_holds() -> None:
     assert [line.split()[-1] for line in lines[1:]] == [
         *("yes", "sample", "no"),  # the steps
         *("no", "yes", "yes", "yes", "yes", "yes", "yes"),
+        *("yes", "yes", "yes", "yes", "yes"),  # the secret
     ]
     assert lines[2].split("  ")[-1] == "yes, 2nd sample"
     assert "20.5 %" in lines[2]
@@ -192,3 +212,51 @@ def test_true_shares_practically_never_fail() -> None:
         failed += bool(found.problem())
     assert missed > 0  # so a single sample would be flaky
     assert failed == 0
+
+
+@pytest.mark.parametrize(
+    ("secret", "problem"),
+    [
+        pytest.param(None, "act 3: it was not played", id="not-played"),
+        pytest.param(
+            replace(ROTATED, first=Rotation(version=1)), "act 3: the workload never read the secret", id="never-read"
+        ),
+        pytest.param(
+            replace(ROTATED, rotations=(Rotation(version=2, secret=0.9, workload=3.2),), secret_writes=2),
+            "act 3: a rotated value came to the workload after 3.2 s",
+            id="late",
+        ),
+        pytest.param(
+            replace(ROTATED, rotations=(Rotation(version=2, workload=1.0),), secret_writes=2),
+            "act 3: a rotated value did not come to the Secret",
+            id="lost",
+        ),
+        pytest.param(
+            replace(ROTATED, secret_writes=5), "act 3: 3 values took 5 writes of the Secret", id="needless-writes"
+        ),
+        pytest.param(
+            replace(ROTATED, quiet_writes=1), "act 3: a refresh that found nothing new took 1 writes", id="not-quiet"
+        ),
+        pytest.param(
+            replace(ROTATED, quiet_writes=None),
+            "act 3: nobody has looked whether a refresh that finds nothing new writes nothing",
+            id="nobody-looked",
+        ),
+        pytest.param(
+            replace(ROTATED, leaks=2), "act 3: a value stands 2 times in the controller's log", id="value-in-the-log"
+        ),
+    ],
+)
+def test_what_does_not_hold_of_the_secret_is_named(secret: Rotations | None, problem: str) -> None:
+    facts = replace(HOLDS, secret=secret)
+    assert problems(facts) == [problem]
+    assert any(line.startswith("act 3: ") and line.endswith(" no") for line in table(facts)) is (
+        problem != "act 3: the workload never read the secret"
+    )
+
+
+def test_of_several_rotations_the_slowest_counts() -> None:
+    assert [line.split()[-4:-1] for line in table(HOLDS) if "longest" in line] == [
+        ["s", "1.10", "s"],
+        ["s", "1.20", "s"],
+    ]

@@ -7,13 +7,14 @@ miss is decided by a second, larger sample alone: then 1 in 137,000.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 REQUESTS_MIN = 1000  # of a sample
 SECOND_WANTED = 2 * REQUESTS_MIN  # of the sample that decides a miss, if the step lasts long enough
 SIGMAS = 3.0
+ROTATION_SECONDS_MAX = 3.0  # an interval of a second, two calls, a write, and a busy machine
 ZERO_SECONDS_MAX = 5.0  # from the failing measurement until the last request has reached the bad version
 
 
@@ -97,6 +98,54 @@ def _off(wanted: int, sample: Sample) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """One value on its way from the store.
+
+    Attributes:
+        secret, workload: seconds until the Secret had it, and until the workload read it; None: never.
+    """
+
+    version: int
+    secret: float | None = None
+    workload: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotations:
+    """What the third act has found out.
+
+    Attributes:
+        source: the store, in words.
+        first: the value that was there from the beginning.
+        rotations: those that came later.
+        secret_writes: of the Secret; one for each value is right.
+        quiet_writes: to Secret and ExternalSecret while a refresh found nothing new; None: it did not come to that.
+        leaks: how often a value stands in the controller's log.
+    """
+
+    source: str
+    first: Rotation
+    rotations: tuple[Rotation, ...]
+    secret_writes: int
+    quiet_writes: int | None
+    leaks: int
+
+    def latest(self, of: Callable[[Rotation], float | None]) -> float | None:
+        """Return the longest time of all rotations; None: one never arrived, or there was none."""
+        found = [of(one) for one in self.rotations]
+        times = [seconds for seconds in found if seconds is not None]
+        return max(times) if times and len(times) == len(found) else None
+
+
+def _of_secret(one: Rotation) -> float | None:
+    return one.secret
+
+
+def _of_workload(one: Rotation) -> float | None:
+    return one.workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """Everything that the demo has found out.
 
@@ -113,6 +162,7 @@ class Facts:
         zero_in_api, zero_on_wire: seconds from the failing measurement that decided until weight 0 was written, and
             until the last request came to the bad version; None: never.
         source: where the analysis took its numbers from.
+        secret: of the third act; None: it was not played.
         seconds: how long it all took.
         troubles: errors that the controller logged.
         broken: why the story could not be told to its end, empty if it could.
@@ -130,6 +180,7 @@ class Facts:
     zero_in_api: float | None = None
     zero_on_wire: float | None = None
     source: str = ""
+    secret: Rotations | None = None
     seconds: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     troubles: tuple[str, ...] = ()
@@ -154,6 +205,28 @@ def problems(facts: Facts) -> list[str]:
         found.append(f"the controller logged {len(facts.troubles)} errors, first: {facts.troubles[0]}")
     if facts.is_aborted:
         found += _late("in the API", facts.zero_in_api) + _late("on the wire", facts.zero_on_wire)
+    return found + _secret_problems(facts.secret)
+
+
+def _secret_problems(secret: Rotations | None) -> list[str]:
+    if secret is None:
+        return ["act 3: it was not played"]
+    found = []
+    if secret.first.workload is None:
+        found.append("act 3: the workload never read the secret")
+    for where, seconds in (("Secret", secret.latest(_of_secret)), ("workload", secret.latest(_of_workload))):
+        if seconds is None:
+            found.append(f"act 3: a rotated value did not come to the {where}")
+        elif seconds > ROTATION_SECONDS_MAX:
+            found.append(f"act 3: a rotated value came to the {where} after {seconds:.1f} s")
+    if secret.secret_writes != 1 + len(secret.rotations):
+        found.append(f"act 3: {1 + len(secret.rotations)} values took {secret.secret_writes} writes of the Secret")
+    if secret.quiet_writes:
+        found.append(f"act 3: a refresh that found nothing new took {secret.quiet_writes} writes")
+    elif secret.quiet_writes is None:
+        found.append("act 3: nobody has looked whether a refresh that finds nothing new writes nothing")
+    if secret.leaks:
+        found.append(f"act 3: a value stands {secret.leaks} times in the controller's log")
     return found
 
 
@@ -191,6 +264,7 @@ def table(facts: Facts) -> list[str]:
         _zero("failing measurement to weight 0, API", facts.zero_in_api),
         _zero("failing measurement to weight 0, wire", facts.zero_on_wire),
     ]
+    rows += _secret_rows(facts.secret)
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     # Long texts may run over the columns to their right, which are empty then.
     widths[2] = max(len(row[2]) for row in rows if row[3] or row[4])
@@ -202,6 +276,22 @@ def table(facts: Facts) -> list[str]:
         cells.append(f"{rest:<{span}}" if row[3] or row[4] else f"{row[2]:<{span}}")
         lines.append("  ".join([*cells, row[5]]).rstrip())
     return lines
+
+
+def _secret_rows(secret: Rotations | None) -> list[tuple[str, str, str, str, str, str]]:
+    if secret is None:
+        return [("act 3: secret rotated", "yes", "no", "", "", "no")]
+    rows = []
+    for name, seconds in (("Secret", secret.latest(_of_secret)), ("workload", secret.latest(_of_workload))):
+        shown = "never" if seconds is None else f"{seconds:.2f} s"
+        holds = seconds is not None and seconds <= ROTATION_SECONDS_MAX
+        rows.append((f"act 3: rotation to {name}, longest", f"<= {ROTATION_SECONDS_MAX:g} s", shown, holds))
+    wanted = 1 + len(secret.rotations)
+    writes, quiet = secret.secret_writes, secret.quiet_writes
+    rows.append(("act 3: writes of the Secret", str(wanted), str(writes), writes == wanted))
+    rows.append(("act 3: writes when nothing is new", "0", "-" if quiet is None else str(quiet), quiet == 0))
+    rows.append(("act 3: values in the controller's log", "0", str(secret.leaks), not secret.leaks))
+    return [(name, goal, shown, "", "", _word(holds)) for name, goal, shown, holds in rows]
 
 
 def _zero(name: str, seconds: float | None) -> tuple[str, str, str, str, str, str]:
@@ -243,8 +333,28 @@ def as_json(facts: Facts) -> dict[str, Any]:
         "secondsToZeroOnWire": _rounded(facts.zero_on_wire),
         "controllerErrors": list(facts.troubles),
         "source": facts.source,
+        "secret": _secret_json(facts.secret),
         "seconds": round(facts.seconds, 1),
         "settings": dict(facts.settings),
+    }
+
+
+def _secret_json(secret: Rotations | None) -> dict[str, Any] | None:
+    if secret is None:
+        return None
+    return {
+        "source": secret.source,
+        "values": [
+            {
+                "version": one.version,
+                "secondsToSecret": _rounded(one.secret),
+                "secondsToWorkload": _rounded(one.workload),
+            }
+            for one in (secret.first, *secret.rotations)
+        ],
+        "secretWrites": secret.secret_writes,
+        "writesWhenNothingIsNew": secret.quiet_writes,
+        "valuesInLog": secret.leaks,
     }
 
 

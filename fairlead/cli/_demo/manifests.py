@@ -1,4 +1,4 @@
-"""What the demo applies to its cluster: a shop behind a waypoint, and one Rollout in three versions."""
+"""What the demo applies to its cluster: a shop behind a waypoint, one Rollout in three versions, and its secret."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ FIRST, GOOD, BAD = "1", "2", "3"  # the versions
 WEIGHTS = (20, 50, 100)
 FAIL_RATIO = 0.3
 SUCCESS_MIN = 0.95
+STORE_NAME = "vault"
+SECRET = ObjectKey(NAMESPACE, "db")  # of ExternalSecret and Secret
+SECRET_PATH, SECRET_KEY = "shop/db", "password"
+REFRESH_SECONDS = 1
 _CLUSTER = cluster_name(CANARY, 80)  # as Envoy calls the backend
 
 Json = dict[str, Any]
@@ -127,6 +131,20 @@ def rollout(version: str, pace: Pace, *, fail_ratio: float = 0.0) -> Json:
                     "steps": steps,
                 }
             },
+        },
+    }
+
+
+def external_secret() -> Json:
+    """Return what asks for the secret."""
+    return {
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": {"name": SECRET.name, "namespace": NAMESPACE},
+        "spec": {
+            "refreshInterval": f"{REFRESH_SECONDS}s",
+            "secretStoreRef": {"name": STORE_NAME, "kind": "SecretStore"},
+            "data": [{"secretKey": SECRET_KEY, "remoteRef": {"key": SECRET_PATH, "property": SECRET_KEY}}],
         },
     }
 

@@ -1,4 +1,6 @@
-"""The two acts: a good version that becomes stable, and a bad one that is stopped by what Envoy counts."""
+"""The acts: a good version that becomes stable, a bad one that is stopped by what Envoy counts, and a secret that is
+rotated.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,9 +20,23 @@ from fairlead import __version__
 from fairlead.cli._demo import facts as facts_
 from fairlead.cli._demo import manifests
 from fairlead.cli._demo.facts import REQUESTS_MIN, Facts
-from fairlead.cli._demo.manifests import APEX, BAD, CANARY, FAIL_RATIO, FIRST, GOOD, ROLLOUT, STABLE, WEIGHTS, Pace
+from fairlead.cli._demo.manifests import (
+    APEX,
+    BAD,
+    CANARY,
+    FAIL_RATIO,
+    FIRST,
+    GOOD,
+    ROLLOUT,
+    SECRET,
+    STABLE,
+    WEIGHTS,
+    Pace,
+)
+from fairlead.cli._demo.rotation import RotationAct
 from fairlead.cli._demo.screen import WIDTH, Screen
 from fairlead.cli._demo.stage import DRAIN_SECONDS, Stage, stage
+from fairlead.cli._demo.vault import Vault, vault
 from fairlead.cli._demo.witness import Act, Witness
 from fairlead.controller.explain import explain_rollout
 from fairlead.core.errors import FairleadError, ProviderError
@@ -65,8 +81,10 @@ async def play(options: Options, stream: TextIO) -> Facts:
         width = shutil.get_terminal_size().columns - 1 if options.live else WIDTH
         screen = Screen(stream, lambda: loop.time() - began, live=options.live, width=width)
         screen.plain(f"fairlead {__version__}: reference controller, real Envoy, one server per pod; all on loopback")
-        async with stage(Path(folder), options.pace, options.seed) as found:
-            story = _Story(found, screen, options)
+        # The store ends after the controller, which logs out of it.
+        async with AsyncExitStack() as around, stage(Path(folder), options.pace, options.seed) as found:
+            store = await around.enter_async_context(vault(Path(folder), found))
+            story = _Story(found, screen, options, store)
             facts = replace(await story.tell(), seconds=loop.time() - began)
             _show(facts, screen)
             if options.keep:
@@ -91,6 +109,7 @@ async def _keep(found: Stage, screen: Screen) -> None:
         f"  curl -i http://127.0.0.1:{found.port}/",
         f"  fairlead get rollout {ROLLOUT.name} -n {ROLLOUT.namespace} --watch",
         f"  fairlead explain rollout/{ROLLOUT.name} -n {ROLLOUT.namespace}",
+        f"  fairlead explain externalsecret/{SECRET.name} -n {SECRET.namespace}",
     )
     try:
         await asyncio.Event().wait()
@@ -104,7 +123,7 @@ async def _keep(found: Stage, screen: Screen) -> None:
 
 
 class _Story:
-    def __init__(self, found: Stage, screen: Screen, options: Options) -> None:
+    def __init__(self, found: Stage, screen: Screen, options: Options, store: Vault) -> None:
         self._stage = found
         self._screen = screen
         self._pace = options.pace
@@ -113,18 +132,21 @@ class _Story:
         self._bursts: list[tuple[LoadGenerator, asyncio.Task[LoadCounts]]] = []
         self._acts = (Act(1, GOOD, WEIGHTS), Act(2, BAD, (WEIGHTS[0], 0)))
         self._witness = Witness(found, screen, self._began_at, self._burst)
+        self._rotation = RotationAct(found, screen, store)
+        self._is_rotated = False
         self._is_promoted = False
         self._verdict = ""
         self._is_aborted = False
 
     async def tell(self) -> Facts:
-        """Play both acts; what goes wrong ends the story early and is among the facts."""
+        """Play all acts; what goes wrong ends the story early and is among the facts."""
         broken = ""
         async with self._helpers():
             try:
                 await self._prologue()
                 await self._act_one()
                 await self._act_two()
+                await self._act_three()
             except (_TooLate, ProviderError) as error:
                 broken = str(error)
                 self._screen.say("demo", broken)
@@ -190,6 +212,13 @@ class _Story:
         await self._until(f"{REQUESTS_MIN} requests at weight 0", lambda: last.first is not None, 20)
         last.close(self._witness.counts())
 
+    async def _act_three(self) -> None:
+        await asyncio.sleep(2 * LOOK_SECONDS)
+        self._screen.title("Act three: a secret comes from its store, and is rotated there")
+        self._witness.act = None  # it is not about the Rollout any more
+        self._is_rotated = True
+        await self._rotation.play(lambda what, holds, seconds: self._until(what, holds, seconds, of_secret=True))
+
     async def _release(self, act: Act, rollout: manifests.Json) -> None:
         """Apply a version, and return once the controller has taken note of it."""
         self._witness.act = act
@@ -232,15 +261,14 @@ class _Story:
         self._bursts.clear()
         return any(answer.version == FIRST and answer.status == 200 for answer in probe.counts().answers)
 
-    async def _until(self, what: str, holds: Callable[[], bool], seconds: float) -> None:
+    async def _until(self, what: str, holds: Callable[[], bool], seconds: float, *, of_secret: bool = False) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while not holds():
             self._stage.check()
             if loop.time() >= until:
-                raise _TooLate(
-                    f"after {seconds:g} s it is not true that {what}; the Rollout waits for: {await self._waits()}"
-                )
+                who, waits = ("Rollout", self._waits) if not of_secret else ("ExternalSecret", self._rotation.waits)
+                raise _TooLate(f"after {seconds:g} s it is not true that {what}; the {who} waits for: {await waits()}")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _waits(self) -> str:
@@ -304,6 +332,7 @@ class _Story:
             zero_in_api=api,
             zero_on_wire=wire,
             source=self._stage.source,
+            secret=self._rotation.found() if self._is_rotated else None,
             settings={**self._pace.as_json(), "drainSeconds": DRAIN_SECONDS},
             troubles=tuple(self._witness.troubles),
             broken=broken,
