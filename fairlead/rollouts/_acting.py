@@ -56,7 +56,10 @@ def is_lowering(situation: Situation, traffic: Traffic) -> bool:
     seen = situation.seen.traffic
     if traffic.action is None or seen is None or seen.weights is None:
         return False
-    return traffic.action.weights.canary < seen.weights.canary
+    after, before = traffic.action.weights, seen.weights
+    if after.canary == before.canary:
+        return bool(before.managed) and not after.managed
+    return after.canary < before.canary
 
 
 def act(

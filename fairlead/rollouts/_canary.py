@@ -24,6 +24,8 @@ from fairlead.rollouts.spec import (
     ReplicaProgressThreshold,
     RolloutAnalysis,
     SetCanaryScale,
+    SetHeaderRoute,
+    SetMirrorRoute,
     SetWeight,
 )
 from fairlead.rollouts.status import PauseCondition, PauseReason, RolloutStatus
@@ -185,7 +187,7 @@ def progress(situation: Situation, status: RolloutStatus, step: CanaryStep, *, i
     match step.action:
         case Pause(duration=duration):
             return _pause(situation, status, duration, may_begin=holds)
-        case SetWeight():
+        case SetWeight() | SetHeaderRoute() | SetMirrorRoute():
             return Progress(status=status, is_complete=is_ready and holds)
         case SetCanaryScale():
             return Progress(status=status, is_complete=is_ready)

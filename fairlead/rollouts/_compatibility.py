@@ -109,8 +109,7 @@ TABLE: tuple[Entry, ...] = (
         f"{_STEP}.analysis.**",
     ),
     _refused(f"{_STEP}.experiment.**", "experiment steps are"),
-    _refused(f"{_STEP}.setHeaderRoute.**", "setHeaderRoute steps are"),
-    _refused(f"{_STEP}.setMirrorRoute.**", "setMirrorRoute steps are"),
+    *_honoured(f"{_STEP}.setHeaderRoute.**", f"{_STEP}.setMirrorRoute.**", note="derived from all steps so far"),
     _refused(f"{_STEP}.plugin.**", "plugin steps are"),
     *(
         _refused(f"{_ROUTING}.{router}.**", f"the {router} router is")
@@ -118,7 +117,7 @@ TABLE: tuple[Entry, ...] = (
     ),
     *_honoured(f"{_ROUTING}.plugins.**", note=ROUTERS_NOTE),
     *_honoured(f"{_ROUTING}.maxTrafficWeight"),
-    _ignored(f"{_ROUTING}.managedRoutes.**", "names routes of steps that are refused"),
+    *_honoured(f"{_ROUTING}.managedRoutes.**"),
     *_honoured(
         f"{_CANARY}.maxSurge",
         f"{_CANARY}.maxUnavailable",

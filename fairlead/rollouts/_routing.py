@@ -14,6 +14,7 @@ from fairlead.core.errors import SpecError
 from fairlead.core.objects import ObjectMeta
 from fairlead.core.traffic import Held, RouterFactory, TrafficRouter, TrafficSeen, TrafficTarget, Weights
 from fairlead.rollouts._compatibility import unknown_routers
+from fairlead.rollouts._managed_routes import all_routes
 from fairlead.rollouts._validation import router_problem
 from fairlead.rollouts.spec import RolloutSpec
 
@@ -53,6 +54,7 @@ def route(metadata: ObjectMeta, spec: RolloutSpec, factories: Mapping[str, Route
             config=config,
             total=canary.weight_max,
             managed_routes=tuple(found.name for found in canary.traffic_routing.managed_routes),
+            routes=all_routes(canary.steps),
         )
         if problem := factory.validate(target):
             problems.append(router_problem(name, problem))

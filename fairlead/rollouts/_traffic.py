@@ -25,9 +25,10 @@ from msgspec.structs import replace
 
 from fairlead.core.decision import Blocker, Event
 from fairlead.core.kinds import ReplicaSet
-from fairlead.core.traffic import Held, TrafficSeen, Weights
+from fairlead.core.traffic import Held, ManagedRoute, TrafficSeen, Weights
 from fairlead.rollouts import _replicas
-from fairlead.rollouts._canary import weight_at, weight_before
+from fairlead.rollouts._canary import desired, weight_at, weight_before
+from fairlead.rollouts._managed_routes import routes_at
 from fairlead.rollouts._modes import Mode, Rule, WeightRule
 from fairlead.rollouts._revisions import pod_hash_of
 from fairlead.rollouts._situation import Roles, Situation
@@ -76,12 +77,14 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
         weight = 0  # what the canary Service sends there is meant for nobody any more
     if situation.canary.is_dynamic and (is_overtaken or rule.mode is Mode.ABORTED):
         weight = _as_stable_can_take_over(situation, roles, seen)
-    wanted = Weights.of_canary(weight, total=situation.weight_max)
-    is_clear = seen.weights is None or (seen.weights.canary == 0 and seen.holds)
+    routes, held_back = _routes(situation, status, roles, rule, seen, is_overtaken=is_overtaken)
+    wanted = Weights.of_canary(weight, total=situation.weight_max, managed=routes)
+    is_unused = seen.weights is None or (seen.weights.canary == 0 and not seen.weights.managed)
+    is_clear = seen.weights is None or (is_unused and seen.holds)
     # The right weights that the router does not count as stored are another's work: it is asked to take them over.
     if seen.weights == wanted and seen.held is not Held.NOT_STORED:
         if seen.holds:
-            return Traffic(is_clear=is_clear, wake_at=seen.wake_at)
+            return Traffic(is_settled=held_back is None, is_clear=is_clear, waiting=held_back, wake_at=seen.wake_at)
         return Traffic(is_settled=False, is_clear=is_clear, waiting=_pending(seen, wanted), wake_at=seen.wake_at)
     is_rescue = rule.mode is Mode.ABORTED or roles.new.status.available_replicas == 0
     objection = _objection(situation, roles, seen, wanted, is_rescue=is_rescue)
@@ -90,7 +93,7 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
     action = SetWeights(
         weights=wanted,
         in_progress=rule.mode not in (Mode.PROMOTED, Mode.ABORTED),
-        event=Event("TrafficWeightUpdated", _updated(seen.weights, wanted)),
+        event=_weight_event(seen.weights, wanted),
     )
     waiting = Blocker(reason=Waiting.ROUTE, what=f"weight {weight} of {wanted.total} is written to the route")
     if seen.held in (Held.CONFLICT, Held.REFUSED):
@@ -102,8 +105,33 @@ def _is_overtaken(situation: Situation, roles: Roles, seen: TrafficSeen) -> bool
     """Return whether the weight of the canary Service goes to another revision than the current one."""
     service = situation.service(situation.canary.canary_service)
     selected = service.spec.selector.get(HASH_LABEL, "") if service is not None else ""
-    has_weight = seen.weights is not None and seen.weights.canary > 0
+    has_weight = seen.weights is not None and (seen.weights.canary > 0 or bool(seen.weights.managed))
     return has_weight and selected not in ("", pod_hash_of(roles.new))
+
+
+def _routes(
+    situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule, seen: TrafficSeen, *, is_overtaken: bool
+) -> tuple[tuple[ManagedRoute, ...], Blocker | None]:
+    """Return the rules beside the split that the route should hold now, and what keeps others from being added.
+
+    They need a canary that can answer, as a weight does; without one they are left out until it is there.
+    """
+    routing = situation.canary.traffic_routing
+    if routing is None or is_overtaken or rule.mode not in (Mode.STEPPING, Mode.COMPLETING):
+        return (), None
+    names = [found.name for found in routing.managed_routes]
+    asked = routes_at(situation.steps, status.step_index, names)
+    if not asked or roles.new.status.available_replicas == 0 or desired(situation, status, roles, rule).canary == 0:
+        return (), None
+    standing = seen.weights.managed if seen.weights is not None else ()
+    if all(route in standing for route in asked):
+        return asked, None
+    objection = _canary_objection(situation, roles)
+    if seen.blocked:
+        objection = Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
+    if objection is None:
+        return asked, None
+    return tuple(route for route in asked if route in standing), objection
 
 
 def _as_stable_can_take_over(situation: Situation, roles: Roles, seen: TrafficSeen) -> int:
@@ -144,6 +172,13 @@ def wanted_weight(situation: Situation, status: RolloutStatus, roles: Roles, rul
     return min(current, weight_before(steps, status.step_index))
 
 
+def _weight_event(before: Weights | None, after: Weights) -> Event | None:
+    """Return the event of a change of weights; rules beside them have none."""
+    if before is not None and before.canary == after.canary and before.managed != after.managed:
+        return None
+    return Event("TrafficWeightUpdated", _updated(before, after))
+
+
 def _updated(before: Weights | None, after: Weights) -> str:
     if before is None or before.canary == after.canary:
         return f"Traffic weight updated to {after.canary}"
@@ -170,17 +205,26 @@ def _objection(
     Args:
         is_rescue: the canary must lose its traffic now; that somebody is there to take it is enough.
     """
-    is_rising = seen.weights is not None and wanted.canary > seen.weights.canary
     is_first = seen.weights is None
-    is_lowering = seen.weights is not None and wanted.canary < seen.weights.canary
+    is_rising, is_lowering = _direction(seen.weights, wanted)
     if seen.held in (Held.CONFLICT, Held.REFUSED) and not is_lowering:
         reason = Waiting.CONFLICT if seen.held is Held.CONFLICT else Waiting.REFUSED
         return Blocker(reason=reason, what=_words(seen), since=seen.since)
     if seen.blocked and (is_rising or is_first):
         return Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
-    if wanted.canary > 0 and not is_lowering and (objection := _canary_objection(situation, roles)):
+    if (wanted.canary > 0 or wanted.managed) and not is_lowering and (objection := _canary_objection(situation, roles)):
         return objection
     return None if is_rising else _stable_objection(situation, roles, wanted, is_rescue=is_rescue)
+
+
+def _direction(before: Weights | None, after: Weights) -> tuple[bool, bool]:
+    """Return whether the canary gets more traffic by a change, and whether it gets less."""
+    if before is None:
+        return False, False
+    if before.canary != after.canary:
+        return after.canary > before.canary, after.canary < before.canary
+    is_more = any(route not in before.managed for route in after.managed)
+    return is_more, not is_more and any(route not in after.managed for route in before.managed)
 
 
 def _canary_objection(situation: Situation, roles: Roles) -> Blocker | None:

@@ -108,10 +108,10 @@ def test_what_is_honoured_is_neither_refused_nor_ignored(path: str) -> None:
 
 
 def test_every_step_is_looked_at() -> None:
-    steps = [{"setWeight": 5}, {"plugin": {"name": "a"}}, {"setHeaderRoute": {}}]
+    steps = [{"setWeight": 5}, {"plugin": {"name": "a"}}, {"experiment": {"templates": []}}]
     spec = parse(json.dumps({"strategy": {"canary": {"steps": steps}}}).encode())
     assert [error.path for error in unsupported(spec)] == [
-        "spec.strategy.canary.steps[2].setHeaderRoute",
+        "spec.strategy.canary.steps[2].experiment",
         "spec.strategy.canary.steps[1].plugin",
     ]
 
