@@ -46,7 +46,8 @@ class PlannerSettings:
         batch_max: keys handed to a store at a time; Secrets Manager takes 20.
         batches_in_flight_max: so many at a time, per store.
         gather_seconds: how long the first question waits for others to join its batch.
-        share_seconds: how long an answer serves those who come later.
+        share_seconds: how long an answer serves those who come later. Values are held for so long, and no longer; a
+            thousand new objects come within it.
         call_seconds: a call that takes longer has failed.
         wait_seconds: who has no answer by then is told why.
         idle_seconds: a connection that nobody used for so long is closed.
@@ -61,7 +62,7 @@ class PlannerSettings:
     batch_max: int = 20
     batches_in_flight_max: int = 4
     gather_seconds: float = 0.02
-    share_seconds: float = 5.0
+    share_seconds: float = 15.0
     call_seconds: float = 60.0
     wait_seconds: float = 120.0
     idle_seconds: float = 900.0

@@ -68,7 +68,7 @@ class SecretDecision(Decision[ExternalSecretStatus, Action]):
 
 
 RETRY = Backoff(first=1.0, most=420.0)  # as upstream's queue
-FRESH = timedelta(seconds=2)  # who comes for the first time takes a value that somebody else read just now
+FRESH = timedelta(seconds=2)  # to mend drift, a value will do that somebody else read just now
 RETAINED = "secret retained due to DeletionPolicy=Retain"
 _SYNCED = "secret synced"
 _DELETED = "secret deleted due to DeletionPolicy=Delete"
@@ -153,7 +153,7 @@ def decide(
     if spec is not None and _is_somebody_elses(spec, seen, limits):
         return SecretDecision(status=status)
     if FINALIZER not in subject.metadata.finalizers:
-        return SecretDecision(status=status, actions=(AddFinalizer(),))
+        return SecretDecision(status=status, actions=(*_ahead(subject, status, seen, now), AddFinalizer()))
     if spec is None or subject.error:
         return _failed(status, seen, Failed(message="invalid ExternalSecret", detail=subject.error, is_final=True), now)
     manifest = spec.target.manifest
@@ -190,6 +190,14 @@ def _delete(subject: Subject, status: ExternalSecretStatus, seen: Observation) -
     return SecretDecision(status=status, actions=actions)
 
 
+def _ahead(subject: Subject, status: ExternalSecretStatus, seen: Observation, now: datetime) -> tuple[Action, ...]:
+    """Return what need not wait for the finalizer: reading. So all new objects are read for together."""
+    if subject.spec is None or subject.error or subject.spec.target.manifest is not None or seen.outcome is not None:
+        return ()
+    actions = _look(subject, subject.spec, status, seen, now).actions
+    return tuple(action for action in actions if isinstance(action, Fetch))
+
+
 def _is_somebody_elses(spec: ExternalSecretSpec, seen: Observation, limits: Limits) -> bool:
     if spec.secret_store_ref.kind is StoreKind.CLUSTER and not limits.cluster_stores:
         return True
@@ -217,6 +225,9 @@ def _look(
     refreshed_at = seen.refreshed_at or status.refresh_time
     due = _schedule.is_due(timing, status, subject.version, refreshed_at=refreshed_at, now=now)
     cause, not_before = due.cause, now - FRESH
+    created_at = subject.metadata.creation_timestamp
+    if cause is Cause.FIRST and created_at is not None:
+        not_before = min(now, created_at)
     if cause is Cause.DUE and refreshed_at is not None and refreshed_at <= now:
         not_before = _schedule.due_at(timing, refreshed_at)
     if cause is None and not is_valid(subject, spec, status, seen.target):

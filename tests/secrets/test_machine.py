@@ -209,9 +209,22 @@ def test_cluster_stores_may_be_switched_off() -> None:
     assert decided(spec, ExternalSecretStatus()).actions
 
 
-def test_the_finalizer_comes_first() -> None:
+def test_nothing_is_written_before_the_finalizer_and_reading_does_not_wait_for_it() -> None:
     decision = decided(status=ExternalSecretStatus(), finalizers=("other",))
-    assert decision.actions == (AddFinalizer(),)
+    assert decision.actions == (Fetch(urgency=Urgency.FIRST, not_before=NOW - FRESH), AddFinalizer())
+    assert decided(status=synced(5), finalizers=()).actions == (AddFinalizer(),), "nothing to read"
+    assert decided({"data": []}, ExternalSecretStatus(), finalizers=()).actions == (AddFinalizer(),)
+    written = seen(outcome=FETCHED)
+    assert decided(status=ExternalSecretStatus(), observation=written, finalizers=()).actions == (AddFinalizer(),)
+
+
+def test_a_new_object_takes_any_value_read_since_it_was_created() -> None:
+    created = NOW - timedelta(seconds=9)
+    decision = decided(status=ExternalSecretStatus(), creation_timestamp=created)
+    assert decision.actions == (Fetch(urgency=Urgency.FIRST, not_before=created),)
+    ahead = NOW + timedelta(seconds=9)
+    decision = decided(status=ExternalSecretStatus(), creation_timestamp=ahead)
+    assert decision.actions == (Fetch(urgency=Urgency.FIRST, not_before=NOW),), "the server's clock is ahead of ours"
 
 
 @pytest.mark.parametrize(
