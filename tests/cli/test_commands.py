@@ -220,6 +220,8 @@ async def _pods(stage: Stage) -> Any:
         pytest.param(
             ("explain", "web"), 2, "expected rollout/NAME, analysisrun/NAME, externalsecret/NAME or", id="explain-what"
         ),
+        pytest.param(("explain", "externalsecret/nope"), 1, "nope", id="explain-secret"),
+        pytest.param(("explain", "clustersecretstore/nope"), 1, "nope", id="explain-store"),
         pytest.param(("set", "image", "web", "junk"), 1, "expected CONTAINER=IMAGE, found 'junk'", id="image-syntax"),
         pytest.param(("set", "image", "web", "x=y"), 1, 'unable to find container named "x"', id="container"),
         pytest.param(("undo", "web"), 1, 'no revision found for rollout "web"', id="undo"),
