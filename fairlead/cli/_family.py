@@ -170,12 +170,17 @@ def number(found: Manifest | None, *path: str) -> int:
 
 
 def tags_of(family: Family, replica_set: Manifest) -> tuple[str, ...]:
-    """Return what a ReplicaSet is to its Rollout: `stable`, `canary`."""
+    """Return what a ReplicaSet is to its Rollout: `stable`, `canary`; of a blue-green one also `active`, `preview`."""
     status, own = status_of(family.rollout), pod_hash(replica_set)
-    tags = []
-    if own and own == status.get("stableRS"):
-        tags.append("stable")
-    elif own and own == status.get("currentPodHash"):
+    if not own:
+        return ()
+    tags = ["stable"] if own == status.get("stableRS") else []
+    if "blueGreen" in mapping(spec_of(family.rollout).get("strategy")):
+        selected = mapping(status.get("blueGreen"))
+        is_active = own == selected.get("activeSelector")
+        tags += ["active"] if is_active else []
+        tags += ["preview"] if own == selected.get("previewSelector") and not is_active else []
+    elif not tags and own == status.get("currentPodHash"):
         tags.append("canary")
     return tuple(tags)
 

@@ -49,7 +49,8 @@ def advance(stored: RolloutStatus, status: RolloutStatus) -> tuple[bool, HighWat
 
 def _position(status: RolloutStatus) -> tuple[object, ...]:
     selected = status.active_hash, status.preview_hash, status.may_switch
-    return status.pod_hash, status.stable_hash, status.step_index, status.step_hash, status.abort, *selected
+    verdicts = (run.phase for run in (status.pre_run, status.post_run) if run is not None and run.is_completed)
+    return status.pod_hash, status.stable_hash, status.step_index, status.step_hash, status.abort, selected, *verdicts
 
 
 def is_clock_stopped(situation: Situation, status: RolloutStatus, others: Iterable[ReplicaSet]) -> bool:

@@ -153,6 +153,8 @@ def _blue_green_problems(blue_green: BlueGreenStrategy, history_limit: int) -> I
             "This rollout uses the same service for the active and preview services, but two different services are"
             " required.",
         )
+    if (count := blue_green.preview_replica_count) is not None and count < 0:
+        yield invalid(f"{_STRATEGY}.previewReplicaCount", count, _NOT_NEGATIVE)  # argo-rollouts' ReplicaSet is refused
     limit = blue_green.scale_down_delay_revision_limit
     if limit is not None and history_limit < limit:
         yield invalid(

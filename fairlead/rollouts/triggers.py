@@ -86,9 +86,10 @@ def workload_values(rollout: Rollout) -> Iterator[str]:
 
 def template_values(rollout: Rollout) -> Iterator[str]:
     """Yield the analysis templates that a Rollout names."""
-    canary = _map(_map(_plain(rollout.spec).get("strategy")).get("canary"))
+    strategy = _map(_plain(rollout.spec).get("strategy"))
+    canary, blue_green = _map(strategy.get("canary")), _map(strategy.get("blueGreen"))
     steps = canary.get("steps")
-    stanzas = [canary.get("analysis")]
+    stanzas = [canary.get("analysis"), *(blue_green.get(f"{when}PromotionAnalysis") for when in ("pre", "post"))]
     stanzas += [_map(step).get("analysis") for step in steps] if isinstance(steps, list) else []
     for stanza in stanzas:
         templates = _map(stanza).get("templates")

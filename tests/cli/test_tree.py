@@ -130,6 +130,22 @@ def test_tree_shows_what_belongs_to_the_rollout_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
+    ("selected", "old", "new"),
+    [
+        pytest.param({"activeSelector": "old", "previewSelector": "new"}, ("stable", "active"), ("preview",), id="up"),
+        pytest.param({"activeSelector": "new", "previewSelector": "new"}, ("stable",), ("active",), id="switched"),
+        pytest.param({}, ("stable",), (), id="first"),
+    ],
+)
+def test_tags_of_a_blue_green_rollout(selected: dict[str, str], old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    status = {"currentPodHash": "new", "stableRS": "old", "blueGreen": selected}
+    rollout = manifest("cart", spec={"strategy": {"blueGreen": {"activeService": "a"}}}, status=status)
+    found = family(rollout)
+    tags = {one.metadata.name: _family.tags_of(found, one) for one in found.replica_sets}
+    assert tags == {"old": old, "new": new}
+
+
+@pytest.mark.parametrize(
     ("status", "shown"),
     [
         pytest.param({"observedGeneration": "1"}, "waiting for rollout spec update to be observed", id="not-observed"),

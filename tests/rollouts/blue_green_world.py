@@ -10,10 +10,11 @@ from fairlead.testing.builders import HASH_LABEL, ROLLOUT, pod_hash, spec_conten
 from tests.rollouts.world import World
 
 ACTIVE, PREVIEW = f"{ROLLOUT}-active", f"{ROLLOUT}-preview"
-ANALYSIS = {"templates": [{"templateName": "t"}]}
-PRE, POST = {"prePromotionAnalysis": ANALYSIS}, {"postPromotionAnalysis": ANALYSIS}
-BY_HAND = {"autoPromotionEnabled": False}
-PREVIEWED = {"previewService": PREVIEW}
+ANALYSIS: dict[str, Any] = {"templates": [{"templateName": "t"}]}
+PRE: dict[str, Any] = {"prePromotionAnalysis": ANALYSIS}
+POST: dict[str, Any] = {"postPromotionAnalysis": ANALYSIS}
+BY_HAND: dict[str, Any] = {"autoPromotionEnabled": False}
+PREVIEWED: dict[str, Any] = {"previewService": PREVIEW}
 
 
 @dataclass(slots=True, kw_only=True)

@@ -187,6 +187,13 @@ def test_index_values() -> None:
     assert list(slice_values(EndpointSlice())) == []
 
 
+def test_templates_around_a_switch_are_indexed() -> None:
+    stanzas = {"prePromotionAnalysis": STANZA, "postPromotionAnalysis": {"templates": [{"templateName": "p"}]}}
+    content = {**spec_content(), "strategy": {"blueGreen": {"activeService": "a", "previewService": "b", **stanzas}}}
+    assert list(template_values(rollout(content))) == ["shop/t", "/c", "shop/p"]
+    assert list(service_values(rollout(content))) == ["shop/a", "shop/b"]
+
+
 @pytest.mark.parametrize(
     "content", [[], "x", None, {"strategy": []}, {"strategy": {"canary": {"steps": {"a": 1}, "stableService": 1}}}]
 )

@@ -206,6 +206,11 @@ SAME_SERVICES = "but two different services are required."
             "spec.strategy.antiAffinity: Invalid value: {}: AntiAffinity must have exactly one strategy listed",
             id="anti-affinity-none",
         ),
+        pytest.param(
+            {"activeService": "a", "previewReplicaCount": -1},
+            "spec.strategy.previewReplicaCount: Invalid value: -1: must be greater than or equal to 0",
+            id="preview-of-less-than-nothing",
+        ),
     ],
 )
 def test_blue_green(fields: dict[str, Any], error: str) -> None:
