@@ -50,10 +50,14 @@ _NOT_COPIED = frozenset(
         REVISION,
         REVISION_HISTORY,
         DESIRED_REPLICAS,
+        # What stands on ReplicaSets for our own use: copied from a Rollout, it would come and go for ever.
+        SCALE_DOWN_DEADLINE,
+        "rollout.argoproj.io/ephemeral-metadata",
         "notified.notifications.argoproj.io",
         "rollout.argoproj.io/workload-generation",  # argo-rollouts copies it; nobody reads it there
     )
 )
+_OUR_PREFIX = "fairlead.dev/"  # likewise
 _COLLISIONS_TRIED_MAX = 16  # a status written by a stranger must not cost us a million hashes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -155,13 +159,17 @@ def annotations_wanted(rollout: ObjectMeta, revisions: Revisions) -> dict[str, s
 
     A revision that is taken up again (a rollback) gets a new number; the old ones are kept in a list.
     """
-    wanted = {key: value for key, value in rollout.annotations.items() if key not in _NOT_COPIED}
+    wanted = {key: value for key, value in rollout.annotations.items() if _is_copied(key)}
     revision, stored = next_revision(revisions), revisions.current.metadata
     wanted[REVISION] = str(revision)
     if 0 < revision_of(stored) < revision:
         earlier = stored.annotations.get(REVISION_HISTORY, "")
         wanted[REVISION_HISTORY] = ",".join(filter(None, (earlier, stored.annotations[REVISION])))
     return wanted
+
+
+def _is_copied(annotation: str) -> bool:
+    return annotation not in _NOT_COPIED and not annotation.startswith(_OUR_PREFIX)
 
 
 def replica_set_body(

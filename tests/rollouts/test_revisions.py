@@ -144,6 +144,9 @@ def test_a_complete_replica_set() -> None:
             "team": "shop",
             "kubectl.kubernetes.io/last-applied-configuration": "{}",
             "rollout.argoproj.io/revision": "1",
+            "scale-down-deadline": "2026-01-01T00:00:00Z",
+            "rollout.argoproj.io/ephemeral-metadata": "{}",
+            MADE_FROM: "somebody's",
         }
     )
     rollout = spec(version=2, replicas=4, minReadySeconds=5)
