@@ -31,7 +31,8 @@ from fairlead.core.objects import ObjectKey
 
 log = structlog.get_logger(__name__)
 
-TEXT_CHARACTERS_MAX = 4096  # of one value, message or piece of metadata: a person reads the beginning
+TEXT_CHARACTERS_MAX = 4096  # of one value, message or piece of metadata: a person reads the beginning and the end
+_TAIL_CHARACTERS = 1024  # of these: the end
 TERMINATE_ATTEMPTS = 3
 _TERMINATE_RETRY = Backoff(first=0.5, most=5.0)
 # Derived from the run's UID and the metric's name, so no secret can be in them; with a hole they would be lost.
@@ -307,6 +308,11 @@ def _redacted(measurement: Measurement, secrets: SecretValues) -> Measurement:
 
 
 def _shown(text: str, secrets: SecretValues) -> str:
-    """Return a text as it may be stored: without secrets, not too long, without halves of surrogate pairs."""
+    """Return a text as it may be stored: without secrets, not too long, without halves of surrogate pairs.
+
+    What is too long loses its middle: a message quotes first and ends with the cause.
+    """
     redacted = secrets.redact(text).encode("utf-8", "replace").decode()
-    return redacted if len(redacted) <= TEXT_CHARACTERS_MAX else redacted[: TEXT_CHARACTERS_MAX - 1] + "…"
+    if len(redacted) <= TEXT_CHARACTERS_MAX:
+        return redacted
+    return f"{redacted[: TEXT_CHARACTERS_MAX - _TAIL_CHARACTERS - 1]}…{redacted[-_TAIL_CHARACTERS:]}"

@@ -279,7 +279,7 @@ def test_a_source_that_never_answers_is_an_error_after_the_time_limit() -> None:
 def test_long_and_unprintable_texts_are_made_fit_to_be_stored() -> None:
     async def story(world: World) -> None:
         world.sources.scripts["a"] = after(
-            0, answer("S", value="\ud800" + "x" * 10**6, metadata={"warnings": "w" * 9999})
+            0, answer("S", value="\ud800" + "x" * 10**6 + "the end", metadata={"warnings": "w" * 9999})
         )
         world.create({})
         async with world.controller():
@@ -287,6 +287,7 @@ def test_long_and_unprintable_texts_are_made_fit_to_be_stored() -> None:
         (measurement,) = status.metric_results[0].measurements
         assert len(measurement.value) == len(measurement.metadata["warnings"]) == 4096
         assert measurement.value.startswith("?x")
+        assert measurement.value.endswith("xthe end")  # where a message says the cause
 
     told(story)
 
