@@ -43,9 +43,9 @@ lint: $(VENV)/.fast  ## style, types, import contracts
 	$(call say,import contracts)
 	@$(BIN)/lint-imports --no-logo | tail -n 8
 
-test-fast: $(VENV)/.fast  ## all tests that need no real part, under a minute
+test-fast: $(VENV)/.fast  ## tests that need no real part and little time: under a minute
 	$(call say,tests without real parts)
-	@$(BIN)/python -m pytest -q -n auto -m 'not real' $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto -m 'not real and not slow' $(ARGS)
 
 test: $(VENV)/.dev lint  ## lint, types, contracts and all tests, real parts included
 	$(call say,all tests (real parts that are absent are skipped with a reason; in CI that is a failure))

@@ -65,16 +65,12 @@ def test_every_error_is_told_with_its_file_object_and_field(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "code"), [pytest.param((), 0, id="lenient"), pytest.param(("--strict",), 1, id="strict")]
 )
-def test_what_has_no_effect_is_a_warning(tmp_path: Path, options: tuple[str, ...], code: int) -> None:
+def test_what_is_probably_not_meant_is_a_warning(tmp_path: Path, options: tuple[str, ...], code: int) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text(
-        ROLLOUT.replace("STEPS", "{setWeight: 20}").replace(
-            "      steps:", "      canaryMetadata: {labels: {a: b}}\n      steps:"
-        )
-    )
+    file.write_text(TEMPLATE.replace("CONDITION", '"result < 1"\n    failureLimit: 1'))
     found, output = lint(file, *options)
     assert found == code
-    assert "warning: spec.strategy.canary.canaryMetadata" in output
+    assert "warning: spec.metrics[0].failureLimit: 1 failures are tolerated" in output
 
 
 def test_other_kinds_are_passed_over(tmp_path: Path) -> None:
