@@ -47,7 +47,7 @@ from fairlead.rollouts.actions import Action, events_of
 from fairlead.rollouts.machine import decide
 from fairlead.rollouts.observation import Observation
 from fairlead.rollouts.spec import RolloutSpec
-from fairlead.rollouts.status import RolloutStatus, RunRef, patch, plain, read
+from fairlead.rollouts.status import Phase, RolloutStatus, RunRef, patch, plain, read
 from fairlead.rollouts.triggers import (
     REPLICA_SETS_BY_OWNER,
     RUNS_BY_OWNER,
@@ -283,7 +283,8 @@ class RolloutReconciler:
             return self._clock.now(), True
         except CreationError as error:
             self._record(rollout, (Event("ReplicaSetCreateError", str(error), EventType.WARNING),))
-            await self._write(rollout, stored, _not_created(read(stored), str(error), self._clock.now()), outcome)
+            status = _not_created(read(stored), rollout.metadata, str(error), self._clock.now())
+            await self._write(rollout, stored, status, outcome)
             raise error.cause from error
         except Exception:
             # What was done has happened, whatever became of the rest.
@@ -466,10 +467,20 @@ def _with_names(status: RolloutStatus, renamed: Sequence[tuple[str, str]]) -> Ro
     )
 
 
-def _not_created(status: RolloutStatus, message: str, now: datetime) -> RolloutStatus:
-    """Return the status that says that the ReplicaSet of a new revision could not be created."""
+def _not_created(status: RolloutStatus, rollout: ObjectMeta, message: str, now: datetime) -> RolloutStatus:
+    """Return the status that says that the ReplicaSet of a new revision could not be created.
+
+    It is no reason to be Degraded: a quota may have room again in a moment, and whoever waits for the update goes on
+    waiting. Source: argo-rollouts: rollout/controller.go: patchCondition; the message is ours, theirs has no reason.
+    """
     condition = Condition(type="Progressing", status="False", reason="ReplicaSetCreateError", message=message)
-    return replace(status, conditions=put(status.conditions, condition, now))
+    return replace(
+        status,
+        conditions=put(status.conditions, condition, now),
+        observed_generation=str(rollout.generation),
+        phase=Phase.PROGRESSING,
+        message=f"{condition.reason}: {message}",
+    )
 
 
 __all__ = ["Recorder", "RolloutReconciler", "Views", "observe"]

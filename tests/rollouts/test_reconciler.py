@@ -429,6 +429,9 @@ def test_a_replica_set_that_cannot_be_created_is_reported() -> None:
         progressing = next(one for one in shop.status["conditions"] if one["type"] == "Progressing")
         assert progressing["reason"] == "ReplicaSetCreateError"
         assert progressing["message"].endswith("exceeded quota")
+        # Whoever waits for the update learns that it has been seen, and what holds it up.
+        assert (shop.status["observedGeneration"], shop.status["phase"]) == ("1", "Progressing")
+        assert shop.status["message"] == f"ReplicaSetCreateError: {progressing['message']}"
         assert "ReplicaSetCreateError" in shop.events.reasons
 
     run(story)
