@@ -24,6 +24,7 @@ from typing import Any
 
 from fairlead.controller.settings import Settings, Traffic
 from fairlead.core.cluster import Cluster, MergePatch, Page
+from fairlead.core.errors import AlreadyExists, Unavailable
 from fairlead.core.forwarding import Forwarding, R, Write
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.testing.kubelet import KubeletSettings
@@ -186,7 +187,7 @@ async def rig(folder: Path, *flags: str, kubelet: KubeletSettings = KUBELET) -> 
     """Give a control plane with the controller running on it, ready."""
     with planes.started(users=("admin", USER, "kubelet")) as plane:
         assert plane.audit_log is not None, "it was started here"
-        async with theatre(plane, kubelet=kubelet) as place:
+        async with theatre(plane, kubelet=kubelet, is_light=True) as place:
             config = plane.kubeconfig_for(USER)
             process = Process([f"--kubeconfig={config}", *(flags or FLAGS)], folder / "controller.log")
             process.start()
@@ -205,7 +206,15 @@ async def create_all(stage: Stage, documents: Iterable[Mapping[str, Any]], *, at
 
     async def one(document: Mapping[str, Any]) -> None:
         async with limit:
-            await stage.cluster.create(BY_KIND[str(document["kind"])], document, namespace=stage.namespace)
+            for _ in range(10):
+                try:
+                    await stage.cluster.create(BY_KIND[str(document["kind"])], document, namespace=stage.namespace)
+                    return
+                except AlreadyExists:
+                    return  # an attempt whose answer did not come in time
+                except Unavailable:
+                    await asyncio.sleep(1.0)
+            raise AssertionError("the API server takes nothing any more")
 
     await asyncio.gather(*map(one, documents))
 

@@ -133,19 +133,20 @@ async def storm(found: Rig, size: int) -> dict[str, Any]:
     }
 
 
-async def run(sizes: Sequence[int]) -> None:
+async def run(sizes: Sequence[int], *flags: str) -> None:
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            async with rig(Path(folder), *FLAGS, kubelet=KUBELET) as found:
+            async with rig(Path(folder), *FLAGS, *flags, kubelet=KUBELET) as found:
                 print(json.dumps(await storm(found, size)), flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", default="1,50,200")
+    parser.add_argument("--threads", type=int, default=10, help="--rollout-threads of the controller")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    asyncio.run(run([int(size) for size in options.sizes.split(",")]))
+    asyncio.run(run([int(size) for size in options.sizes.split(",")], f"--rollout-threads={options.threads}"))
     return 0
 
 

@@ -64,7 +64,7 @@ async def measure(found: Rig, count: int, idle: float) -> dict[str, Any]:
     process, audit = found.process, found.audit
     await asyncio.sleep(5)
     base = process.pss_mib()
-    stage = await found.place.stage("memory", poll_seconds=1.0)
+    stage = await found.place.stage("memory", poll_seconds=3.0)
     await finish(stage, count)
     await asyncio.sleep(_QUIET_SECONDS)
     audit.skip()

@@ -90,8 +90,9 @@ def delay_after(error: Exception, attempt: int, *, jitter: float = 0.0) -> float
 class Controller(Generic[K]):
     """Runs a reconcile function over a queue, with so many workers, until it is stopped.
 
-    One worker more than asked for serves the urgent lane alone, so that an abort does not have to wait for slow
-    reconciliations of other objects. An error of one object delays that object and no other.
+    More workers than asked for serve the urgent lane alone: an abort waits neither for slow reconciliations of other
+    objects nor, when many are aborted at once, for what others still have to tidy up after their first write. An error
+    of one object delays that object and no other.
 
     Args:
         name: of the controller: in logs, metrics and task names; usually the kind.
@@ -99,6 +100,7 @@ class Controller(Generic[K]):
         reconcile: takes one object one decision further; the instant at which to look again, or None.
         clock: dates and measures.
         workers: how many reconciliations may run at a time, urgent ones aside.
+        urgent_workers: how many urgent ones may run besides.
         hook: is told of each reconciliation.
         rng: draws jitter and reconcile ids.
         time_limit_seconds: a reconciliation that takes longer is broken off, which must be as harmless as a crash.
@@ -112,6 +114,7 @@ class Controller(Generic[K]):
         *,
         clock: Clock,
         workers: int = 10,
+        urgent_workers: int = 64,
         hook: ReconcileHook | None = None,
         rng: random.Random | None = None,
         time_limit_seconds: float = 300.0,
@@ -121,6 +124,7 @@ class Controller(Generic[K]):
         self._reconcile = reconcile
         self._clock = clock
         self._workers = workers
+        self._urgent_workers = urgent_workers
         self._hook = hook
         self._rng = rng or random.Random()
         self._time_limit_seconds = time_limit_seconds
@@ -129,7 +133,8 @@ class Controller(Generic[K]):
         """Work until `stop` is called (then return when the last reconciliation has ended) or cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._work(Lane.URGENT), name=f"{self.name}-urgent")
+                for number in range(self._urgent_workers):
+                    group.create_task(self._work(Lane.URGENT), name=f"{self.name}-urgent-{number}")
                 for number in range(self._workers):
                     group.create_task(self._work(Lane.NORMAL), name=f"{self.name}-{number}")
         finally:

@@ -15,7 +15,7 @@ from tests.controlplane.plane import ControlPlane, found_or_started
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "arena" in metafunc.fixturenames:
-        names = [*IN_PROCESS, pytest.param(REAL, marks=pytest.mark.real)]
+        names = [*IN_PROCESS, pytest.param(REAL, marks=(pytest.mark.real, pytest.mark.xdist_group("controlplane")))]
         metafunc.parametrize("arena_name", names)
 
 

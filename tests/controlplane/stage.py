@@ -10,21 +10,23 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import yaml
 
 from fairlead.controller.settings import Settings
 from fairlead.controller.wiring import ReferenceController
-from fairlead.core.cluster import ApplyPatch, Cluster
-from fairlead.core.errors import Conflict, NotFound, TooManyRequests, Unavailable
+from fairlead.core.cluster import ApplyPatch, Cluster, EventType, MergePatch
+from fairlead.core.errors import Conflict, Expired, NotFound, TooManyRequests, Unavailable
 from fairlead.core.kinds import CRDS, GATEWAYS, HTTP_ROUTES, NAMESPACES, carried
-from fairlead.core.objects import Kind, Manifest, ObjectKey
+from fairlead.core.objects import Kind, Manifest, ObjectKey, rfc3339
 from fairlead.kube.config import connect
 from fairlead.runtime.clock import SystemClock
 from fairlead.testing import custom
+from fairlead.testing._waypoint_status import ROUTE_CONTROLLER
 from fairlead.testing.clock import LoopClock, run_virtual
 from fairlead.testing.cluster import SimulatedCluster
 from fairlead.testing.kubelet import Kubelet, KubeletSettings
@@ -159,9 +161,48 @@ class Theatre:
         return await furnished(Stage(cluster=self.cluster, namespace=namespace, poll_seconds=poll_seconds))
 
 
+async def accept_routes(cluster: Cluster) -> None:
+    """Say of every generation of every route that it is accepted, soon after it was written; until cancelled."""
+
+    async def accept(route: Manifest) -> None:
+        content, generation = route.content, route.metadata.generation
+        parents = (content.get("status") or {}).get("parents") or []
+        seen = [one["observedGeneration"] for parent in parents for one in parent["conditions"]]
+        if seen and min(seen) >= generation:
+            return
+        common = {"status": "True", "lastTransitionTime": rfc3339(datetime.now(UTC)), "observedGeneration": generation}
+        conditions = [{"type": name, "reason": name, "message": "", **common} for name in ("Accepted", "ResolvedRefs")]
+        entries = [
+            {"parentRef": ref, "controllerName": ROUTE_CONTROLLER, "conditions": conditions}
+            for ref in content["spec"]["parentRefs"]
+        ]
+        with suppress(NotFound, Unavailable):
+            await cluster.patch(
+                HTTP_ROUTES, route.metadata.key, MergePatch({"status": {"parents": entries}}), subresource="status"
+            )
+
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            page = await cluster.list(HTTP_ROUTES, limit=0)
+            for route in page.items:
+                tasks.create_task(accept(route))
+            with suppress(Expired, Unavailable, TooManyRequests):
+                async for event in cluster.watch(HTTP_ROUTES, resource_version=page.resource_version):
+                    if isinstance(event.object, Manifest) and event.type is not EventType.DELETED:
+                        tasks.create_task(accept(event.object))
+            await asyncio.sleep(0.1)
+
+
 @asynccontextmanager
-async def theatre(plane: ControlPlane, *, kubelet: KubeletSettings = QUICK, seed: int = 1) -> AsyncIterator[Theatre]:
-    """Give the control plane nodes, a kubelet and a waypoint's control plane, while the context lasts."""
+async def theatre(
+    plane: ControlPlane, *, kubelet: KubeletSettings = QUICK, seed: int = 1, is_light: bool = False
+) -> AsyncIterator[Theatre]:
+    """Give the control plane nodes, a kubelet and a waypoint's control plane, while the context lasts.
+
+    Args:
+        is_light: routes are accepted and nothing more: for thousands of them, where the processor is to be left to
+            what is measured.
+    """
     own = str(plane.kubeconfig_for("kubelet") if plane.folder is not None else plane.kubeconfig)
     admin = str(plane.kubeconfig)
     async with (
@@ -173,7 +214,8 @@ async def theatre(plane: ControlPlane, *, kubelet: KubeletSettings = QUICK, seed
         clock, wire = SystemClock(), MemoryWire()
         running = Kubelet(nodes, clock, seed, settings=kubelet)
         translator = WaypointTranslator(istiod, clock, wire, seed=seed, waypoint_address=WAYPOINT_ADDRESS)
-        tasks = [asyncio.create_task(running.run()), asyncio.create_task(translator.run())]
+        routing = accept_routes(istiod) if is_light else translator.run()
+        tasks = [asyncio.create_task(running.run()), asyncio.create_task(routing)]
         place = Theatre(plane=plane, cluster=cluster, wire=wire)
         try:
             await _until_scheduled(cluster, kubelet.nodes)

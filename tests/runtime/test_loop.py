@@ -298,6 +298,22 @@ def test_an_urgent_key_does_not_wait_for_slow_workers() -> None:
     assert seen["abort"] == 1
 
 
+def test_many_urgent_keys_do_not_wait_for_each_other() -> None:
+    seen: dict[str, float] = {}
+
+    async def reconcile(key: str) -> datetime | None:
+        seen.setdefault(key, now())
+        await asyncio.sleep(5)
+        return None
+
+    def add(queue: WorkQueue[str]) -> None:
+        for number in range(50):
+            queue.add(f"abort-{number}", Lane.URGENT)
+
+    work(reconcile, add, 10, workers=2)
+    assert set(seen.values()) == {0.0}
+
+
 def test_keys_are_reconciled_in_parallel_but_each_by_one_worker() -> None:
     running: set[str] = set()
     most = 0
