@@ -26,14 +26,23 @@ _CONTROLLERS = ("rollout", "analysis_run", "externalsecret", "secretstore", "clu
 _BUCKETS = (0.01, 0.15, 0.25, 0.5, 1.0)  # upstream's
 
 
+class _Block(msgspec.Struct, frozen=True):
+    """A block of which only its presence counts."""
+
+
 class _Strategy(msgspec.Struct, frozen=True, rename="camel"):
-    canary: msgspec.Raw | None = None
-    blue_green: msgspec.Raw | None = None
+    canary: _Block | None = None
+    blue_green: _Block | None = None
+
+    @property
+    def name(self) -> str:
+        """The `strategy` label of `rollout_info`."""
+        return "blueGreen" if self.blue_green is not None else "canary" if self.canary is not None else "none"
 
 
 class _Spec(msgspec.Struct, frozen=True):
     replicas: int | None = None
-    strategy: _Strategy = _Strategy()
+    strategy: _Strategy | None = None
 
 
 class _Status(msgspec.Struct, frozen=True, rename="camel"):
@@ -89,12 +98,17 @@ class _ObjectGauges(Collector):
         for rollout in self.objects.rollouts:
             key = (rollout.metadata.namespace, rollout.metadata.name)
             try:
-                spec, status = _spec.decode(rollout.spec), _status.decode(rollout.status)
+                spec = _spec.decode(rollout.spec)
             except msgspec.MsgspecError:
                 # An object that cannot be understood is still counted; its condition says what is wrong.
                 info.add_metric((*key, "none", "", "InvalidSpec"), 1)
                 continue
-            strategy = "canary" if spec.strategy.canary else "blueGreen" if spec.strategy.blue_green else "none"
+            try:
+                status = _status.decode(rollout.status)
+            except msgspec.MsgspecError:
+                status = _Status()  # a stranger wrote it: the next decision puts it right
+            strategy = spec.strategy.name if spec.strategy is not None else "none"
+            # The routers that have a label are refused; plug-ins have none.
             info.add_metric((*key, strategy, "", phase_of(status.conditions)), 1)
             replicas["desired"].add_metric(key, 1 if spec.replicas is None else spec.replicas)
             replicas["available"].add_metric(key, status.available_replicas)
@@ -106,6 +120,36 @@ class _ObjectGauges(Collector):
         version = GaugeMetricFamily("argo_rollouts_controller_info", "The running controller.", labels=("version",))
         version.add_metric((__version__,), 1)
         yield from (info, *replicas.values(), runs, version)
+
+
+class _PlainCounter(Collector):
+    """A counter whose name does not end in `_total`, as the dashboards that are there already ask for it.
+
+    The client library puts that suffix on every counter; so it is exposed as untyped, which Prometheus stores alike.
+    """
+
+    def __init__(self, name: str, help_text: str, labels: Sequence[str] = (), *, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._help = help_text
+        self._labels = tuple(labels)
+        self._counts: Tally[tuple[str, ...]] = Tally()
+        if not labels:
+            self._counts[()] = 0
+        registry.register(self)
+
+    def inc(self, *values: str) -> None:
+        """Count one, of these values of the labels."""
+        self._counts[values] += 1
+
+    def forget(self, *values: str) -> None:
+        """Expose these values of the labels no more."""
+        self._counts.pop(values, None)
+
+    def collect(self) -> Iterator[Metric]:
+        metric = Metric(self._name, self._help, "unknown")
+        for values, count in self._counts.items():
+            metric.add_sample(self._name, dict(zip(self._labels, values, strict=True)), count)
+        yield metric
 
 
 class ControllerMetrics:
@@ -127,8 +171,8 @@ class ControllerMetrics:
             )
             for name in _CONTROLLERS
         }
-        self._errors: Mapping[str, Counter] = {
-            name: Counter(f"{name}_reconcile_error", "Reconciliations that failed.", registry=self.registry)
+        self._errors: Mapping[str, _PlainCounter] = {
+            name: _PlainCounter(f"{name}_reconcile_error", "Reconciliations that failed.", registry=self.registry)
             for name in _CONTROLLERS
         }
         self._events = Counter(
@@ -136,7 +180,7 @@ class ControllerMetrics:
         )
         of_object = ("namespace", "name")
         self._syncs = Counter("externalsecret_sync_calls", "Attempts to sync.", of_object, registry=self.registry)
-        self._sync_errors = Counter(
+        self._sync_errors = _PlainCounter(
             "externalsecret_sync_calls_error", "Attempts to sync that failed.", of_object, registry=self.registry
         )
         self._secret_conditions = {
@@ -148,7 +192,7 @@ class ControllerMetrics:
             )
             for name in ("externalsecret", "secretstore", "clustersecretstore")
         }
-        self._provider_calls = Counter(
+        self._provider_calls = _PlainCounter(
             "externalsecret_provider_api_calls_count",
             "Calls to stores of secrets.",
             ("provider", "call", "status"),
@@ -167,7 +211,7 @@ class ControllerMetrics:
         """Count one attempt to sync an ExternalSecret."""
         self._syncs.labels(key.namespace, key.name).inc()
         if failed:
-            self._sync_errors.labels(key.namespace, key.name).inc()
+            self._sync_errors.inc(key.namespace, key.name)
 
     def on_condition(self, kind: Kind[Any], key: ObjectKey, condition: Condition) -> None:
         """Show a condition of an ExternalSecret or a store; the opposite status becomes 0."""
@@ -186,11 +230,11 @@ class ControllerMetrics:
             gauge.remove_by_labels(labels)
         if kind.kind == "ExternalSecret":
             self._syncs.remove_by_labels(labels)
-            self._sync_errors.remove_by_labels(labels)
+            self._sync_errors.forget(key.namespace, key.name)
 
     def on_provider_call(self, provider: str, call: str, succeeded: bool) -> None:
         """Count one call to a store of secrets."""
-        self._provider_calls.labels(provider, call, "success" if succeeded else "error").inc()
+        self._provider_calls.inc(provider, call, "success" if succeeded else "error")
 
     def look(self, rollouts: View[Rollout], runs: View[AnalysisRun]) -> None:
         """Take the objects that the next exposition describes; called on the loop, before it is printed."""
