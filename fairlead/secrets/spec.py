@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -330,10 +331,7 @@ class ExternalSecretSpec(Wire, frozen=True, kw_only=True):
         """
         if self.refresh_interval is None:
             return REFRESH_INTERVAL
-        span = _duration(self.refresh_interval, "spec.refreshInterval")
-        if parse_go_seconds(self.refresh_interval) > 0:  # `1ns` is no way to say never, nor to keep us busy
-            return max(span, REFRESH_INTERVAL_MIN)
-        return span
+        return _interval(self.refresh_interval)
 
 
 # -- stores ------------------------------------------------------------------------------------------------------------
@@ -392,6 +390,14 @@ class SecretStoreSpec(Wire, frozen=True, kw_only=True):
         if span < timedelta(0):
             raise SpecError("must not be negative", path=path)
         return span or None
+
+
+@lru_cache(maxsize=1024)  # thousands of objects share a handful of intervals
+def _interval(text: str) -> timedelta:
+    span = _duration(text, "spec.refreshInterval")
+    if parse_go_seconds(text) > 0:  # `1ns` is no way to say never, nor to keep us busy
+        return max(span, REFRESH_INTERVAL_MIN)
+    return span
 
 
 def _duration(text: str, path: str) -> timedelta:
