@@ -48,8 +48,10 @@ test-fast: $(VENV)/.fast  ## tests that need no real part and little time: under
 	@$(BIN)/python -m pytest -q -n auto -m 'not real and not slow' $(ARGS)
 
 test: $(VENV)/.dev lint  ## lint, types, contracts and all tests, real parts included
-	$(call say,all tests (real parts that are absent are skipped with a reason; in CI that is a failure))
-	@$(BIN)/python -m pytest -q -n auto -rs $(ARGS)
+	$(call say,tests without real parts)
+	@$(BIN)/python -m pytest -q -n auto -rs -m 'not real' $(ARGS)
+	$(call say,tests with real parts, one at a time: what is absent is skipped with a reason; in CI that is a failure)
+	@$(BIN)/python -m pytest -q -rs -m real $(ARGS)
 
 coverage: $(VENV)/.dev  ## which lines the tests without real parts reach
 	@$(BIN)/coverage run -m pytest -q -m 'not real'
