@@ -169,17 +169,6 @@ async def get_rollouts(all_namespaces: bool, output: str, connection: Connection
     if not summaries:
         click.echo("No resources found." if all_namespaces else f"No resources found in {scope} namespace.", err=True)
         return
-    header: tuple[str, ...] = (
-        "NAMESPACE",
-        "NAME",
-        "STATUS",
-        "STEP",
-        "SET-WEIGHT",
-        "READY",
-        "DESIRED",
-        "UP-TO-DATE",
-        "AVAILABLE",
-    )
     rows: list[tuple[str, ...]] = [
         (
             one["namespace"],
@@ -194,6 +183,7 @@ async def get_rollouts(all_namespaces: bool, output: str, connection: Connection
         )
         for one in summaries
     ]
+    header = _COLUMNS
     if not all_namespaces:
         header, rows = header[1:], [row[1:] for row in rows]
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
