@@ -155,7 +155,7 @@ def _has_progressed(old: Doc, new: Doc) -> bool:
 
     left = [count(one, "replicas") - count(one, "updatedReplicas") for one in (old, new)]
     return (
-        any(old.get(name) != new.get(name) for name in ("updatedReplicas", "stableRS", "currentStepIndex"))
+        any(old.get(name) != new.get(name) for name in ("updatedReplicas", "stableRS", "currentStepIndex", "blueGreen"))
         or left[1] < left[0]
         or any(count(new, name) > count(old, name) for name in ("readyReplicas", "availableReplicas"))
     )
@@ -175,6 +175,8 @@ def rollback_to_stable_is_taken(story: Story) -> Iterator[str]:
 def sizes_stay_within_limits(story: Story, commit: Commit) -> Iterator[str]:
     if not commit.is_ours or commit.kind != "ReplicaSet" or story.routing.is_routed or not story.stable:
         return
+    if read(story.spec, "strategy", "blueGreen"):
+        return  # two full sets of pods
     before = read(commit.old or {}, "spec", "replicas") or 0
     after = read(commit.new or {}, "spec", "replicas") or 0
     # The user may have changed the number while the write was on its way.
