@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 say     = @printf '==> %s\n' "$(1)"
+# Servers and deadlines of minutes meet machines that are busy with something else: what failed is tried once more, by
+# itself, and has to pass then.
+again   = { printf '==> what failed, once more, one at a time\n'; $(BIN)/python -m pytest -q -rs --last-failed --last-failed-no-failures none; }
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint coverage generate clean
@@ -49,9 +52,9 @@ test-fast: $(VENV)/.fast  ## tests that need no real part and little time: under
 
 test: $(VENV)/.dev lint  ## lint, types, contracts and all tests, real parts included
 	$(call say,tests without real parts)
-	@$(BIN)/python -m pytest -q -n auto -rs -m 'not real' $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto -rs -m 'not real' $(ARGS) || $(again)
 	$(call say,tests with real parts, one at a time: what is absent is skipped with a reason; in CI that is a failure)
-	@$(BIN)/python -m pytest -q -rs -m real $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -m real $(ARGS) || $(again)
 
 coverage: $(VENV)/.dev  ## which lines the tests without real parts reach
 	@$(BIN)/coverage run -m pytest -q -m 'not real'
