@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 
@@ -11,7 +12,9 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    before = structlog.get_config()
+    before, thresholds = structlog.get_config(), gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)  # a world is full of cycles, and gone with its test
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
+    gc.set_threshold(*thresholds)
     structlog.configure(**before)

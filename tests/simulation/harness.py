@@ -27,8 +27,10 @@ from fairlead.analysis.ports import Question
 from fairlead.analysis.providers import ProviderTools
 from fairlead.analysis.providers._base import OneCallProvider, failed
 from fairlead.analysis.status import Measurement
+from fairlead.controller.metrics import ControllerMetrics
 from fairlead.controller.settings import Settings
 from fairlead.controller.wiring import ReferenceController
+from fairlead.core import errors
 from fairlead.core.cluster import Cluster, JsonPatch, MergePatch
 from fairlead.core.decision import Blocker
 from fairlead.core.forwarding import Write
@@ -90,14 +92,25 @@ class RecordingWire(MemoryWire):
         self._tell({backend.cluster.rpartition("|")[2].partition(".")[0]: backend.weight for backend in backends})
 
 
+class WatchedMetrics(ControllerMetrics):
+    """Metrics that tell of reconciliations which failed for no reason that an API server could give."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def on_reconcile(self, name: str, seconds: float, error: str) -> None:
+        super().on_reconcile(name, seconds, error)
+        if error and not hasattr(errors, error):
+            self._tell(f"a reconciliation of {name} broke down: {error}")
+
+
 class DyingCluster(KillingCluster):
     """As its base, but Events are not counted: they are written beside the rest, and nobody decides on them."""
 
-    def __init__(
-        self, inner: Cluster, *, point: KillPoint | None, died: Callable[[], None], asked_for: list[Write]
-    ) -> None:
+    def __init__(self, inner: Cluster, world: World, *, point: KillPoint | None, died: Callable[[], None]) -> None:
         super().__init__(inner, point=point, died=died)
-        self.asked_for = asked_for
+        self._world = world
         self.reads = 0
 
     async def get(self, kind: Kind[K], key: ObjectKey) -> K:
@@ -105,12 +118,21 @@ class DyingCluster(KillingCluster):
         return await super().get(kind, key)
 
     async def write(self, write: Write, call: Callable[[], Awaitable[A]]) -> A:
-        self.asked_for.append(write)
-        if write.kind != "events":
-            return await super().write(write, call)
-        if self.is_dead:
-            raise Killed("a dead process makes no calls")
-        return await call()
+        self._world.all_writes.append(write)
+        if write.kind == "events":
+            if self.is_dead:
+                raise Killed("a dead process makes no calls")
+            return await call()
+        before = self._revision(write)
+        answer = await super().write(write, call)
+        if write.verb == "patch" and self._revision(write) == before:
+            self._world.story.broken.append(f"56 a request that changes nothing: {write}")
+        return answer
+
+    def _revision(self, write: Write) -> int:
+        """Return the revision of the object that a write is about; 0 when there is none."""
+        stored = self._world.cluster.api.storage.get(write.kind, write.key)
+        return stored.revision if stored is not None else 0
 
 
 class World:
@@ -210,13 +232,14 @@ class World:
         if self._faults is not None:
             inner = self.faulty = FaultyCluster(inner, seed=self.seed * 1000 + self._lives, faults=self._faults)
         self._died = died = asyncio.Event()
-        killing = DyingCluster(inner, point=point, died=died.set, asked_for=self.all_writes)
+        killing = DyingCluster(inner, self, point=point, died=died.set)
         self._killing = killing
         killing.writes = self.writes
         self.controller = ReferenceController(
             killing,
             self.clock,
             self._settings,
+            metrics=WatchedMetrics(self.story.broken.append),
             evidence=self.wire if self._has_evidence else None,
             providers={"memory": lambda tools: MemoryProvider(tools, self)},
             rng=random.Random(f"controller/{self.seed}/{self._lives}"),

@@ -17,6 +17,7 @@ from tests.simulation.story import (
     duration_of,
     hash_of,
     pause_of,
+    reaches_canary,
     read,
     selected,
     split_of,
@@ -287,6 +288,19 @@ def aborted_canary_drains(story: Story, commit: Commit) -> Iterator[str]:
     carried = max(weights.get(CANARY.name, 0) for weights in story.wire.after(story.now - story.kept))
     if carried:
         yield f"aborted canary made smaller, and the wire has sent it {carried:g} lately"
+
+
+@invariant("R7")
+def rules_without_weight_have_pods(story: Story, commit: Commit) -> Iterator[str]:
+    is_added = commit.kind == "HTTPRoute" and reaches_canary(commit.new) and not reaches_canary(commit.old)
+    has_pods = any(one[story.current] for one in story.endpoints(CANARY.name))
+    if commit.is_ours and is_added and not has_pods:
+        yield "a rule sends requests to a canary without endpoints"
+    shrink = _shrink(commit)
+    if shrink is None or shrink[2] > 0 or story.available_now(shrink[0]) == 0:
+        return
+    if story.reached(shrink[0], since=story.now - story.kept):
+        yield f"{shrink[0]} is removed, and rules have lately sent it requests"
 
 
 @invariant("17")

@@ -112,6 +112,16 @@ def split_of(route: Mapping[str, Any] | None) -> Split | None:
     return next(iter(splits(route)), None)
 
 
+def reaches_canary(route: Mapping[str, Any] | None) -> bool:
+    """Return whether a rule sends requests to the canary whatever the weights: by a header, or as a mirror."""
+    for rule in read(route or {}, "spec", "rules") or ():
+        mirrors = [read(one, "requestMirror", "backendRef", "name") for one in rule.get("filters") or ()]
+        backends = {one["name"] for one in rule.get("backendRefs") or ()}
+        if CANARY.name in mirrors or backends == {CANARY.name}:
+            return True
+    return False
+
+
 def hash_of(document: Mapping[str, Any]) -> str:
     return str(read(document, "metadata", "labels", HASH_LABEL) or "")
 
@@ -198,6 +208,7 @@ class Story:
         self.empty: Timeline[bool] = Timeline(False)  # the canary has weight and no pod, while stable could take over
         self._available: dict[str, Timeline[int]] = {}
         self._carried: dict[str, Timeline[float]] = {}
+        self._reached: dict[str, Timeline[bool]] = {}
         self._endpoints: dict[str, Timeline[Counter[str]]] = {}
         self.commands: set[str] = set()  # of people, since the controller wrote the status last
         self.writes: deque[datetime] = deque(maxlen=100)  # of the controller, Events aside
@@ -282,6 +293,8 @@ class Story:
                     weights[0] += share
                     weights[1] += self.wire.now.get(key.name, 0)
             self._carried.setdefault(pod_hash, Timeline(0.0)).set(self.now, max(weights))
+            is_reached = reaches_canary(route) and selected(self.service(CANARY.name)) == pod_hash
+            self._reached.setdefault(pod_hash, Timeline(False)).set(self.now, is_reached)
         current = self.current
         has_weight = stored is not None and stored.canary > 0 and current not in ("", self.stable)
         is_lost = has_weight and self.available_now(current) == 0 and self.available_now(self.stable) > 0
@@ -396,6 +409,10 @@ class Story:
     def carried(self, pod_hash: str, *, since: datetime) -> float:
         """Return the most weight that a revision has carried since then, in the route or on the wire."""
         return max(self._carried[pod_hash].after(since)) if pod_hash in self._carried else 0.0
+
+    def reached(self, pod_hash: str, *, since: datetime) -> bool:
+        """Return whether rules without weight have sent requests to a revision since then."""
+        return pod_hash in self._reached and any(self._reached[pod_hash].after(since))
 
     def needed(self, weight: float) -> int:
         """Return how many pods a weight needs."""

@@ -30,7 +30,7 @@ def judged() -> list[Doc]:
 async def abort_by_verdict(world: World) -> None:
     """The second measurement of three is bad."""
     world.script = lambda number: BAD if number == 2 else 0.0
-    await world.deploy(rollout(judged(), routing=world.routing))
+    await world.deploy(rollout(judged(), routing=world.routing, replicas=1))
     await world.begin()
     await world.update(2)
     await world.until_aborted()
@@ -39,7 +39,7 @@ async def abort_by_verdict(world: World) -> None:
 async def abort_by_command(world: World) -> None:
     """A person aborts in the second pause, which has no end."""
     steps = [*pairs(20), {"setWeight": 60}, {"pause": {}}]
-    await world.deploy(rollout(steps, routing=world.routing))
+    await world.deploy(rollout(steps, routing=world.routing, replicas=1))
     await world.begin()
     await world.update(2)
     await world.until(lambda: world.status.get("currentStepIndex") == 3 and world.status.get("phase") == "Paused")
@@ -50,7 +50,7 @@ async def abort_by_command(world: World) -> None:
 async def retry(world: World) -> None:
     """The first run of an analysis is bad, the next one good."""
     world.script = lambda number: BAD
-    await world.deploy(rollout(judged(), routing=world.routing))
+    await world.deploy(rollout(judged(), routing=world.routing, replicas=1))
     await world.begin()
     await world.update(2)
     await world.until_aborted()

@@ -10,6 +10,7 @@ from tests.simulation.harness import World, play
 from tests.simulation.manifests import WEB, Doc, Routing, analysis, analysis_template, pairs, pod_template, rollout
 
 ALL = list(Routing)
+BOTH = [Routing.BASIC, Routing.WAYPOINT]
 STEPS = pairs(20, 60)
 FAILED = "Step-based analysis phase error/failed"
 
@@ -46,7 +47,7 @@ def test_abort_after_the_last_step(routing: Routing) -> None:
 
 
 @pytest.mark.parametrize("replicas", [1, 10])
-@pytest.mark.parametrize("routing", ALL)
+@pytest.mark.parametrize("routing", BOTH)
 def test_abort_restores_any_number_of_pods(routing: Routing, replicas: int) -> None:
     async def tale(world: World) -> None:
         await world.deploy(rollout(STEPS, routing=routing, replicas=replicas))
@@ -61,7 +62,7 @@ def test_abort_restores_any_number_of_pods(routing: Routing, replicas: int) -> N
 
 
 @pytest.mark.parametrize("delay", [0.01, 0.4, 1.2, 1.7, 1.85, 1.95, 2.1, 3.0])
-@pytest.mark.parametrize("routing", [Routing.BASIC, Routing.WAYPOINT])
+@pytest.mark.parametrize("routing", BOTH)
 def test_abort_in_the_middle_of_a_step(routing: Routing, delay: float) -> None:
     """Pods are started, selectors are switched, weights are on their way."""
 
@@ -78,7 +79,7 @@ def test_abort_in_the_middle_of_a_step(routing: Routing, delay: float) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
-@pytest.mark.parametrize("routing", ALL)
+@pytest.mark.parametrize("routing", BOTH)
 def test_abort_by_verdict_at_every_step(routing: Routing, index: int) -> None:
     async def tale(world: World) -> None:
         world.script = lambda number: 1.0 if world.status["currentStepIndex"] == index else 0.0
@@ -97,7 +98,7 @@ def test_abort_by_verdict_at_every_step(routing: Routing, index: int) -> None:
 
 
 @pytest.mark.parametrize("step", range(4))
-@pytest.mark.parametrize("routing", ALL)
+@pytest.mark.parametrize("routing", BOTH)
 def test_abort_by_background_verdict_at_every_step(routing: Routing, step: int) -> None:
     async def tale(world: World) -> None:
         world.script = lambda number: float((world.status.get("currentStepIndex") or 0) >= step)

@@ -13,6 +13,7 @@ from tests.simulation.harness import World, play
 from tests.simulation.manifests import WEB, Doc, Routing, analysis, pairs, rollout
 
 ALL = list(Routing)
+BOTH = [Routing.BASIC, Routing.WAYPOINT]
 STEPS = pairs(20, 60)
 UNTIMED: list[Doc] = [{"setWeight": 20}, {"pause": {}}, {"setWeight": 60}, {"pause": {}}]
 
@@ -52,7 +53,7 @@ def test_promote_skips_the_step_that_runs(routing: Routing) -> None:
 
 
 @pytest.mark.parametrize("step", range(4))
-@pytest.mark.parametrize("routing", ALL)
+@pytest.mark.parametrize("routing", BOTH)
 def test_promote_full_at_every_step(routing: Routing, step: int) -> None:
     async def tale(world: World) -> None:
         await world.deploy(rollout(STEPS, routing=routing, replicas=4))
@@ -68,7 +69,7 @@ def test_promote_full_at_every_step(routing: Routing, step: int) -> None:
 
 
 @pytest.mark.parametrize("step", range(4))
-@pytest.mark.parametrize("routing", ALL)
+@pytest.mark.parametrize("routing", BOTH)
 def test_pause_by_hand_at_every_step(routing: Routing, step: int) -> None:
     async def tale(world: World) -> None:
         await world.deploy(rollout(STEPS, routing=routing, replicas=4))
@@ -130,7 +131,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
-@pytest.mark.parametrize("routing", [Routing.BASIC, Routing.WAYPOINT])
+@pytest.mark.parametrize("routing", BOTH)
 def test_two_commands_at_once_mean_the_same_in_either_order(routing: Routing, one: str, other: str) -> None:
     """Invariant 26. Both are given before the controller looks; `promote` reads, so it sees the one before it."""
 

@@ -39,7 +39,7 @@ def test_pods_that_never_become_ready_get_no_traffic(routing: Routing) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2, None], ids=["stable", "canary", "both"])
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", [0, 1, 3])
 @pytest.mark.parametrize("routing", [Routing.BASIC, Routing.WAYPOINT])
 def test_pods_die_at_every_step(routing: Routing, step: int, version: int | None) -> None:
     async def tale(world: World) -> None:
