@@ -14,6 +14,7 @@ PURE = [
     "fairlead.analysis.machine",
     "fairlead.mesh_routing.spec",
     "fairlead.mesh_routing.observation",
+    "fairlead.secrets.machine",
     "fairlead.cli.main",
 ]
 
