@@ -27,6 +27,9 @@ ways depend on each other, the later one waits to see the effect of the earlier:
     promote  all weight on the canary, in force -> it is stable -> stable Service selects it -> weight 0 -> in force
              -> the former stable keeps its pods a while -> its pods go
 
+Blue-green is the other machine of this shape (`_bluegreen`): a gate in the place of the steps, two Services in the
+place of the route. `_decide` is the frame of both; what each makes of a situation is a `Course`.
+
 Commands are fields that people patch (`_intake`). What was decided is stored once, after the actions: a crash in
 between repeats the decision, not the history.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from fairlead.rollouts._bluegreen_modes import Mode, Rule
 from fairlead.rollouts._bluegreen_scaling import KEPT, resize
 from fairlead.rollouts._bluegreen_services import is_taken, switch
 from fairlead.rollouts._conditions import phase_of
+from fairlead.rollouts._restart import restart
 from fairlead.rollouts._revisions import identify
 from fairlead.rollouts._scaling import Change
 from fairlead.rollouts._situation import Roles, Situation
@@ -406,3 +408,25 @@ def test_phase(case: Case, status: dict[str, Any], message: str) -> None:
     phase, found = phase_of(case.situation, read(rendered))
     assert found == message
     assert phase == ("Progressing" if message else "Healthy")
+
+
+# --- restart ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "evicted"),
+    [
+        pytest.param({}, 1, id="a-quarter-by-default"),
+        pytest.param({"maxUnavailable": 0}, 1, id="at-least-one"),
+        pytest.param({"maxUnavailable": 2}, 2, id="pods"),
+        pytest.param({"maxUnavailable": "60%"}, 3, id="a-share-rounded-down"),
+        pytest.param({"maxUnavailable": 9}, 5, id="no-more-than-there-are"),
+    ],
+)
+def test_a_restart_takes_as_many_pods_as_may_be_missing(fields: dict[str, Any], evicted: int) -> None:
+    found = replica_set(2, replicas=5)
+    case = Case(fields, found=(found,), stable=2, active=2, spec={"restartAt": at(-1)})
+    pods = tuple(builders.pod(f"p{number}", found, created_at=START - timedelta(hours=1)) for number in range(5))
+    situation = replace(case.situation, seen=replace(case.situation.seen, pods=pods))
+    asked = restart(situation, case.status, case.roles)
+    assert (len(asked.actions), asked.left) == (evicted, 5)
