@@ -158,6 +158,20 @@ def test_an_inconclusive_verdict_asks_a_person_who_has_it_made_again(kind: str) 
     assert told(found).count("RolloutPaused") == told(found).count("RolloutResumed") == 1
 
 
+def test_who_goes_on_after_doubts_has_not_promoted_yet() -> None:
+    """The analysis is made again, and then the pause is asked for that the strategy wants."""
+    found = deployed(PREVIEWED, PRE, BY_HAND)
+    name = f"cart-{pod_hash(2)}-2-pre"
+    found.verdicts[name] = "Inconclusive"
+    update(found).run()
+    found.verdicts = {f"{name}.1": "Successful"}
+    promote(found)
+    found.run()
+    assert found.parsed.message == "BlueGreenPause"
+    assert found.selects(ACTIVE) == pod_hash(1)
+    assert told(found)[-3:] == ["RolloutPaused", "RolloutResumed", "RolloutPaused"]
+
+
 # --- retry -----------------------------------------------------------------------------------------------------------
 
 
