@@ -19,7 +19,17 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     """Settings of every value that crosses the wire."""
 
 
-class Rollout(_Struct, frozen=True, kw_only=True):
+class _Kept(_Struct, frozen=True, kw_only=True):
+    """A value that is kept for long: its raw parts let go of the page or the line that they came with."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, msgspec.Raw):
+                msgspec.structs.force_setattr(self, name, value.copy())
+
+
+class Rollout(_Kept, frozen=True, kw_only=True):
     """A Rollout whose spec and status are parsed by `fairlead.rollouts`."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -35,7 +45,7 @@ class _RunPhase(_Struct, frozen=True, kw_only=True):
 _run_phase = msgspec.json.Decoder(_RunPhase)
 
 
-class AnalysisRun(_Struct, frozen=True, kw_only=True):
+class AnalysisRun(_Kept, frozen=True, kw_only=True):
     """An AnalysisRun whose spec and status are parsed by `fairlead.analysis`."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -62,7 +72,7 @@ class AnalysisRun(_Struct, frozen=True, kw_only=True):
             return _RunPhase()
 
 
-class AnalysisTemplate(_Struct, frozen=True, kw_only=True):
+class AnalysisTemplate(_Kept, frozen=True, kw_only=True):
     """An AnalysisTemplate or a ClusterAnalysisTemplate; parsed by `fairlead.analysis`."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -74,7 +84,7 @@ class LabelSelector(_Struct, frozen=True, kw_only=True):
     match_expressions: tuple[dict[str, Any], ...] = ()
 
 
-class ReplicaSetSpec(_Struct, frozen=True, kw_only=True):
+class ReplicaSetSpec(_Kept, frozen=True, kw_only=True):
     replicas: int = 1  # the API server's default
     min_ready_seconds: int = 0
     selector: LabelSelector = LabelSelector()
@@ -248,8 +258,28 @@ def carried(group: str, version: str, kind: str, plural: str, *, namespaced: boo
     return Kind(group, version, kind, plural, decode_manifest, namespaced)
 
 
-HTTP_ROUTES = carried("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
-GRPC_ROUTES = carried("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes")
+def _decode_route(raw: bytes) -> Manifest:
+    """Return a route as a Manifest that says of each field manager only whether it owns rules.
+
+    Which fields it owns in particular is most of what a route would take in memory.
+    """
+    found = decode_manifest(raw)
+    metadata = found.content.get("metadata")
+    entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        fields = entry.get("fieldsV1") if isinstance(entry, dict) else None
+        if isinstance(fields, dict):
+            spec = fields.get("f:spec")
+            entry["fieldsV1"] = {"f:spec": {"f:rules": {}}} if isinstance(spec, dict) and "f:rules" in spec else {}
+    return found
+
+
+def _route(kind: str, plural: str) -> Kind[Manifest]:
+    return Kind("gateway.networking.k8s.io", "v1", kind, plural, _decode_route)
+
+
+HTTP_ROUTES = _route("HTTPRoute", "httproutes")
+GRPC_ROUTES = _route("GRPCRoute", "grpcroutes")
 GATEWAYS = carried("gateway.networking.k8s.io", "v1", "Gateway", "gateways")
 NAMESPACES = carried("", "v1", "Namespace", "namespaces", namespaced=False)
 EVENTS = carried("", "v1", "Event", "events")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_an_odd_object_degrades_itself_alone(kind: Kind[Any], raw: bytes, key: s
 def test_bytes_that_are_no_utf_8_degrade_an_object_alone() -> None:
     found = decode_object(ROLLOUTS, b'{"metadata":{"name":"\xff\xfe"}}')
     assert isinstance(found, Undecodable)
-    assert "utf-8" in found.error
+    assert "utf-8" in found.error.lower()
 
 
 def test_duplicate_keys_and_unknown_fields_do_no_harm() -> None:
@@ -183,3 +184,26 @@ def test_null_stands_for_an_absent_field() -> None:
 def test_what_is_wrong_is_said_also_beside_null() -> None:
     with pytest.raises(msgspec.ValidationError, match=r"\$\.ports\[0\]\.port"):
         ENDPOINT_SLICES.decode(b'{"endpoints": null, "ports": [{"port": "http"}]}')
+
+
+def test_values_do_not_hold_on_to_the_page_that_they_came_with() -> None:
+    page = b'[{"metadata":{"name":"a"},"spec":{"replicas":1},"status":{"phase":"Healthy"}}]' + b" " * 100_000
+    (raw,) = msgspec.json.decode(page, type=list[msgspec.Raw])
+    before = sys.getrefcount(page)
+    found = ROLLOUTS.decode(raw)
+    assert bytes(found.spec) == b'{"replicas":1}'
+    assert bytes(found.status) == b'{"phase":"Healthy"}'
+    assert sys.getrefcount(page) == before
+
+
+def test_a_route_says_only_who_owns_rules() -> None:
+    fields: list[Any] = [
+        {"f:spec": {"f:rules": {"f:x": {}}, "f:parentRefs": {}}},
+        {"f:metadata": {"f:labels": {"f:a": {}}}},
+        None,
+    ]
+    entries = [{"manager": str(number), "fieldsV1": value} for number, value in enumerate(fields)]
+    raw = msgspec.json.encode({"metadata": {"name": "web", "managedFields": entries}, "spec": {"rules": []}})
+    content = HTTP_ROUTES.decode(raw).content
+    assert [one["fieldsV1"] for one in content["metadata"]["managedFields"]] == [{"f:spec": {"f:rules": {}}}, {}, None]
+    assert content["spec"] == {"rules": []}
