@@ -1,0 +1,118 @@
+"""Kubernetes objects as JSON data, and the keys by which an Application knows them.
+
+Objects are carried, not decided on: whatever a manifest says goes through unchanged. Nobody changes an `Object` that
+somebody else made; a changed one is a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceKey:
+    """What names an object in one cluster; the order is that of `status.resources`.
+
+    The version is no part of it: one object may be read in several.
+    """
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.group}/{self.kind}/{self.namespace}/{self.name}"
+
+
+def group_version(found: Mapping[str, Any]) -> tuple[str, str]:
+    """Return group and version of an object.
+
+    >>> group_version({"apiVersion": "apps/v1"}), group_version({"apiVersion": "v1"})
+    (('apps', 'v1'), ('', 'v1'))
+    """
+    text = found.get("apiVersion")
+    group, slash, version = (text if isinstance(text, str) else "").rpartition("/")
+    return (group, version) if slash else ("", version)
+
+
+def metadata(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the metadata of an object; empty when there is none, or no mapping."""
+    inner = found.get("metadata")
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def _texts(inner: Any) -> dict[str, str]:
+    if not isinstance(inner, Mapping):
+        return {}
+    return {key: value for key, value in inner.items() if isinstance(key, str) and isinstance(value, str)}
+
+
+def annotations(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the annotations of an object."""
+    return _texts(metadata(found).get("annotations"))
+
+
+def labels(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of an object."""
+    return _texts(metadata(found).get("labels"))
+
+
+def _text(inner: Any) -> str:
+    return inner if isinstance(inner, str) else ""
+
+
+def name_of(found: Mapping[str, Any]) -> str:
+    """Return the name of an object; empty when it has only a `generateName`, or none at all."""
+    return _text(metadata(found).get("name"))
+
+
+def namespace_of(found: Mapping[str, Any]) -> str:
+    """Return the namespace that an object says."""
+    return _text(metadata(found).get("namespace"))
+
+
+def kind_of(found: Mapping[str, Any]) -> str:
+    """Return the kind of an object."""
+    return _text(found.get("kind"))
+
+
+def key_of(found: Mapping[str, Any]) -> ResourceKey:
+    """Return the key of an object.
+
+    >>> str(key_of({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"}}))
+    '/Service/shop/web'
+    """
+    return ResourceKey(group_version(found)[0], kind_of(found), namespace_of(found), name_of(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceKind:
+    """A kind that a cluster serves, as discovery tells it."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: frozenset[str] = frozenset()
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+class ServedKinds(Protocol):
+    """What a cluster serves, as it was last discovered: no request, no waiting."""
+
+    def find(self, group: str, kind: str, version: str = "") -> ResourceKind | None:
+        """Return the kind in that version, or in the one that the server prefers; None: it is not served."""
+        ...
+
+    def all(self) -> Iterable[ResourceKind]:
+        """Return every kind in the version that the server prefers."""
+        ...
