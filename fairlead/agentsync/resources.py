@@ -40,7 +40,7 @@ def group_version(found: Mapping[str, Any]) -> tuple[str, str]:
     return (group, version) if slash else ("", version)
 
 
-def metadata(found: Mapping[str, Any]) -> Mapping[str, Any]:
+def metadata_of(found: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the metadata of an object; empty when there is none, or no mapping."""
     inner = found.get("metadata")
     return inner if isinstance(inner, Mapping) else {}
@@ -52,14 +52,14 @@ def _texts(inner: Any) -> dict[str, str]:
     return {key: value for key, value in inner.items() if isinstance(key, str) and isinstance(value, str)}
 
 
-def annotations(found: Mapping[str, Any]) -> dict[str, str]:
+def annotations_of(found: Mapping[str, Any]) -> dict[str, str]:
     """Return the annotations of an object."""
-    return _texts(metadata(found).get("annotations"))
+    return _texts(metadata_of(found).get("annotations"))
 
 
-def labels(found: Mapping[str, Any]) -> dict[str, str]:
+def labels_of(found: Mapping[str, Any]) -> dict[str, str]:
     """Return the labels of an object."""
-    return _texts(metadata(found).get("labels"))
+    return _texts(metadata_of(found).get("labels"))
 
 
 def _text(inner: Any) -> str:
@@ -68,12 +68,12 @@ def _text(inner: Any) -> str:
 
 def name_of(found: Mapping[str, Any]) -> str:
     """Return the name of an object; empty when it has only a `generateName`, or none at all."""
-    return _text(metadata(found).get("name"))
+    return _text(metadata_of(found).get("name"))
 
 
 def namespace_of(found: Mapping[str, Any]) -> str:
     """Return the namespace that an object says."""
-    return _text(metadata(found).get("namespace"))
+    return _text(metadata_of(found).get("namespace"))
 
 
 def kind_of(found: Mapping[str, Any]) -> str:
