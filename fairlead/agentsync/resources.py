@@ -6,9 +6,26 @@ somebody else made; a changed one is a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
+
+from fairlead.core.discovery import ResourceKind, ServedKinds
+
+__all__ = [
+    "Object",
+    "ResourceKey",
+    "ResourceKind",
+    "ServedKinds",
+    "annotations_of",
+    "group_version",
+    "key_of",
+    "kind_of",
+    "labels_of",
+    "metadata_of",
+    "name_of",
+    "namespace_of",
+]
 
 Object = dict[str, Any]
 
@@ -88,31 +105,3 @@ def key_of(found: Mapping[str, Any]) -> ResourceKey:
     '/Service/shop/web'
     """
     return ResourceKey(group_version(found)[0], kind_of(found), namespace_of(found), name_of(found))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceKind:
-    """A kind that a cluster serves, as discovery tells it."""
-
-    group: str
-    version: str
-    kind: str
-    plural: str
-    namespaced: bool
-    verbs: frozenset[str] = frozenset()
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-
-class ServedKinds(Protocol):
-    """What a cluster serves, as it was last discovered: no request, no waiting."""
-
-    def find(self, group: str, kind: str, version: str = "") -> ResourceKind | None:
-        """Return the kind in that version, or in the one that the server prefers; None: it is not served."""
-        ...
-
-    def all(self) -> Iterable[ResourceKind]:
-        """Return every kind in the version that the server prefers."""
-        ...

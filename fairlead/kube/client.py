@@ -29,6 +29,7 @@ from fairlead.core.cluster import (
     WatchEvent,
 )
 from fairlead.core.decoding import DECODE_ERRORS, decode_object
+from fairlead.core.discovery import Served, served
 from fairlead.core.errors import Conflict, Invalid, Unavailable
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.core.scanning import elements, members
@@ -37,6 +38,7 @@ from fairlead.kube._lines import LineSplitter
 from fairlead.kube._transport import CALL_SECONDS, Query, RequestHook, Transport
 
 FIELD_MANAGER = "fairlead"
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 WATCH_MARGIN_SECONDS = 15.0  # an API server ends a watch at its time-out; after that much more nobody is there
 
 
@@ -69,6 +71,7 @@ _versioned = msgspec.json.Decoder(_Versioned)
 _status = msgspec.json.Decoder(Status)
 _list_meta = msgspec.json.Decoder(_ListMeta)
 _text = msgspec.json.Decoder(str)
+_document = msgspec.json.Decoder(dict[str, Any])
 
 
 class KubeCluster:
@@ -95,6 +98,7 @@ class KubeCluster:
     ) -> None:
         self._transport = Transport(api, hook=hook, on_unauthorized=on_unauthorized, call_seconds=call_seconds)
         self._field_manager = field_manager
+        self._mode: tuple[tuple[str, str], ...] = ()  # further parameters of every write
         self._watch_margin_seconds = watch_margin_seconds
 
     async def __aenter__(self) -> KubeCluster:
@@ -114,10 +118,16 @@ class KubeCluster:
         """Where the API server is, as a URL."""
         return self._transport.host
 
-    def as_manager(self, field_manager: str) -> KubeCluster:
-        """Return the same connections for writes of another field manager; only the original is closed."""
+    def as_manager(self, field_manager: str, *, dry_run: bool = False, strict: bool = False) -> KubeCluster:
+        """Return the same connections for writes of another field manager; only the original is closed.
+
+        Args:
+            dry_run: the server admits and validates what is written, and keeps nothing of it.
+            strict: fields that the server does not know are refused (Invalid) instead of dropped.
+        """
         other = copy.copy(self)
         other._field_manager = field_manager
+        other._mode = (("dryRun", "All"),) * dry_run + (("fieldValidation", "Strict"),) * strict
         return other
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -205,13 +215,13 @@ class KubeCluster:
             _collection_path(kind, namespace),
             verb="create",
             resource=str(kind),
-            query=[("fieldManager", self._field_manager)],
+            query=[("fieldManager", self._field_manager), *self._mode],
             body=_encoded(body),
         )
         return _decoded(kind, data, f"{kind} has been created, but the answer cannot be read")
 
     async def patch(self, kind: Kind[T], key: ObjectKey, patch: Patch, *, subresource: str = "") -> T:
-        query = [("fieldManager", self._field_manager)]
+        query = [("fieldManager", self._field_manager), *self._mode]
         body: object
         match patch:
             case MergePatch(body=body):
@@ -254,7 +264,12 @@ class KubeCluster:
         if demanded := {name: value for name, value in demanded.items() if value}:
             body["preconditions"] = demanded
         await self._transport.call(
-            "DELETE", _object_path(kind, key), verb="delete", resource=str(kind), body=_encoded(body)
+            "DELETE",
+            _object_path(kind, key),
+            verb="delete",
+            resource=str(kind),
+            query=[parameter for parameter in self._mode if parameter[0] == "dryRun"],
+            body=_encoded(body),
         )
 
     async def evict(self, key: ObjectKey) -> None:
@@ -268,6 +283,19 @@ class KubeCluster:
         )
 
     # --- anything else -------------------------------------------------------------------------------------------
+
+    async def discover(self) -> Served:
+        """Return what is served, by two requests of aggregated discovery (Kubernetes 1.30 and later)."""
+        documents = []
+        for path in ("/api", "/apis"):
+            data = await self._transport.call("GET", path, verb="discover", resource=path, accept=_AGGREGATED)
+            try:
+                documents.append(_document.decode(data))
+            except DECODE_ERRORS as error:
+                raise Unavailable(f"the answer of {path} is no JSON object: {error}") from error
+            if documents[-1].get("kind") != "APIGroupDiscoveryList":
+                raise Unavailable(f"{path} answers with {documents[-1].get('kind')!r}, expected APIGroupDiscoveryList")
+        return served(*documents)
 
     async def raw(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fairlead.core.clock import Clock
@@ -21,9 +22,10 @@ from fairlead.core.cluster import (
     WatchEvent,
 )
 from fairlead.core.decoding import DECODE_ERRORS, decode_object
+from fairlead.core.discovery import Served, served
 from fairlead.core.errors import Conflict, Invalid, NotFound
 from fairlead.core.objects import Kind, ObjectKey, T
-from fairlead.testing import custom, failures, gateway
+from fairlead.testing import custom, discovery, failures, gateway
 from fairlead.testing.api import ApiServer
 from fairlead.testing.requests import CommitHook, DeleteOptions, ListOptions, PatchType, Target, WriteOptions
 from fairlead.testing.storage import Json, Stored
@@ -73,6 +75,7 @@ class SimulatedCluster:
         crds: Iterable[Mapping[str, Any]] | None = None,
         collect_after: float = 0.02,
         api: ApiServer | None = None,
+        mode: WriteOptions = WriteOptions(),  # noqa: B008 (frozen)
     ) -> None:
         """Start empty, but for the system's namespaces, Gateway API's kinds and the given ones.
 
@@ -83,9 +86,11 @@ class SimulatedCluster:
             crds: CustomResourceDefinitions to install; None: those that ship with fairlead.
             collect_after: seconds until garbage is collected.
             api: share the state of another cluster (see `as_manager`).
+            mode: whether writes are dry runs, and strict.
         """
         self.clock = clock
         self._manager = field_manager
+        self._mode = replace(mode, manager=field_manager)
         self._collect_after = collect_after
         if api is None:
             api = ApiServer(clock, seed=seed, history=history)
@@ -95,9 +100,15 @@ class SimulatedCluster:
             self.install_crds(custom.fairlead_crds() if crds is None else crds)
         self.api = api
 
-    def as_manager(self, field_manager: str) -> SimulatedCluster:
-        """Return the same cluster as seen by another client."""
-        return SimulatedCluster(self.clock, field_manager=field_manager, api=self.api, crds=())
+    def as_manager(self, field_manager: str, *, dry_run: bool = False, strict: bool = False) -> SimulatedCluster:
+        """Return the same cluster as seen by another client.
+
+        Args:
+            dry_run: its writes are tried, and nothing is kept of them.
+            strict: unknown fields of custom kinds are refused instead of dropped.
+        """
+        mode = WriteOptions(dry_run=dry_run, strict=strict)
+        return SimulatedCluster(self.clock, field_manager=field_manager, api=self.api, crds=(), mode=mode)
 
     # -- beside the port: for tests and tools ---------------------------------------------------------------------
 
@@ -270,12 +281,12 @@ class SimulatedCluster:
         await self._turn()
         namespace = namespace or (body.get("metadata") or {}).get("namespace", "")
         target = self._target(kind, ObjectKey(namespace, ""))
-        return self._value(kind, self.api.create(target, body, WriteOptions(manager=self._manager)))
+        return self._value(kind, self.api.create(target, body, self._mode))
 
     async def patch(self, kind: Kind[T], key: ObjectKey, patch: Patch, *, subresource: str = "") -> T:
         await self._turn()
         target = self._target(kind, key, subresource)
-        options = WriteOptions(manager=self._manager, force=isinstance(patch, ApplyPatch) and patch.force)
+        options = replace(self._mode, force=isinstance(patch, ApplyPatch) and patch.force)
         try:
             match patch:
                 case MergePatch(body):
@@ -302,9 +313,17 @@ class SimulatedCluster:
     ) -> None:
         await self._turn()
         options = DeleteOptions(
-            preconditions=preconditions, propagation=propagation, grace_period_seconds=grace_period_seconds
+            preconditions=preconditions,
+            propagation=propagation,
+            grace_period_seconds=grace_period_seconds,
+            dry_run=self._mode.dry_run,
         )
         self.api.delete(self._target(kind, key), options)
+
+    async def discover(self) -> Served:
+        """Return what is served now."""
+        await self._turn()
+        return served(*(discovery.aggregated(self.api.registry, core=core) for core in (True, False)))
 
     async def evict(self, key: ObjectKey) -> None:
         await self._turn()
