@@ -1,0 +1,129 @@
+"""Addresses of repositories: which ones may reach a program, how two are compared, and how one is shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from fairlead.agentsync.sources.port import SourceError
+
+URL_CHARACTERS_MAX = 2048
+_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>[^@/:\s]+):(?!:)(?!//)(?P<path>[^\s]+)")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+_SECRET = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.\-]*://)[^/@\s]*@")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """The address of a repository, taken apart.
+
+    Args:
+        scheme: `https`, `http`, `ssh`, `file`, `oci`, or that of a plug-in; lower case.
+        host: without user and port; lower case; empty for files.
+        address: what a program may be given: over HTTP there is no user and no password in it.
+        shown: what a message may say: never a password.
+        username, password: those of the URL itself, over HTTP.
+    """
+
+    scheme: str
+    host: str
+    address: str
+    shown: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+def hide_userinfo(text: str) -> str:
+    """Return a text in which no URL has a user or a password any more.
+
+    >>> hide_userinfo("fatal: unable to access 'https://me:pw@host/r/'")
+    "fatal: unable to access 'https://host/r/'"
+    """
+    return _SECRET.sub(lambda found: found["before"], text)
+
+
+def locate(url: str) -> Location:
+    """Return the parts of a repository's URL.
+
+    Raises:
+        SourceError: it is none, or one that a program could take for an option or for a command.
+    """
+    text = url.strip()
+    if not text:
+        raise SourceError("repoURL is empty: expected the URL of a repository")
+    if len(text) > URL_CHARACTERS_MAX:
+        raise SourceError(f"repoURL has {len(text)} characters: at most {URL_CHARACTERS_MAX} are allowed")
+    if text.startswith("-") or _UNSAFE.search(text):
+        raise SourceError("repoURL starts with '-' or has a blank, a control character or a backslash in it")
+    if _SCHEME.match(text):
+        return _of_url(text)
+    found = _SCP.fullmatch(text)
+    if found is None or "::" in text:
+        raise SourceError(f"repoURL {hide_userinfo(text)!r} is no URL: expected https://, ssh:// or user@host:path")
+    _check_host(found["host"], text)
+    if (found["user"] or "").startswith("-"):
+        raise SourceError("the user of repoURL starts with '-'")
+    return Location(scheme="ssh", host=found["host"].lower(), address=text, shown=text)
+
+
+def _of_url(text: str) -> Location:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise SourceError(f"repoURL {hide_userinfo(text)!r} is no URL") from None
+    scheme = parts.scheme.lower()
+    if scheme == "file":
+        if host not in ("", "localhost") or not parts.path.startswith("/"):
+            raise SourceError(f"repoURL {text!r} is no path on this machine: expected file:///absolute/path")
+        return Location(scheme=scheme, host="", address=f"file://{parts.path}", shown=f"file://{parts.path}")
+    _check_host(host, text)
+    if not parts.path.strip("/") and scheme == "ssh":
+        raise SourceError(f"repoURL {hide_userinfo(text)!r} has no path")
+    place = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
+    rest = parts.path + (f"?{parts.query}" if parts.query else "")
+    if scheme == "ssh":
+        user = unquote(parts.username or "")
+        if user.startswith("-"):
+            raise SourceError("the user of repoURL starts with '-'")
+        address = f"ssh://{quote(user) + '@' if user else ''}{place}{rest}"
+        return Location(scheme=scheme, host=host, address=address, shown=address)
+    address = f"{scheme}://{place}{rest}"
+    return Location(
+        scheme=scheme,
+        host=host,
+        address=address,
+        shown=address,
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+    )
+
+
+def _check_host(host: str, text: str) -> None:
+    # A host that starts with a dash is an option to ssh.
+    if not host or host.startswith("-"):
+        raise SourceError(f"repoURL {hide_userinfo(text)!r} has no host, or one that starts with '-'")
+
+
+def normalise(url: str) -> str:
+    """Return what two URLs of one repository have in common; empty when it is none.
+
+    Source: argo-cd: util/git/git.go, NormalizeGitURL.
+
+    >>> normalise(" git@GitHub.com:Shop/Web.git "), normalise("ssh://git@github.com/shop/web")
+    ('ssh://git@github.com/shop/web', 'ssh://git@github.com/shop/web')
+    """
+    text = url.strip().lower()
+    if not _SCHEME.match(text):
+        found = _SCP.fullmatch(text)
+        if found is not None:
+            user = f"{found['user']}@" if found["user"] else ""
+            text = f"ssh://{user}{found['host']}/{found['path'].lstrip('/')}"
+    return hide_http_user(text.rstrip("/").removesuffix(".git"))
+
+
+def hide_http_user(text: str) -> str:
+    """Return a URL without user and password, unless it is of ssh, where the user belongs to the address."""
+    return text if text.startswith("ssh://") else hide_userinfo(text)
