@@ -33,6 +33,7 @@ _FENCE: Final = (
     "-c", "submodule.recurse=false",
     "-c", "fetch.recurseSubmodules=false",
     "-c", "gc.auto=0",
+    "-c", "fetch.unpackLimit=1",
     "-c", "maintenance.auto=false",
     "-c", "http.followRedirects=initial",
     "-c", "advice.detachedHead=false",
@@ -91,7 +92,14 @@ class Git:
             allowed = ", ".join(sorted(self._settings.protocols))
             raise SourceError(f"repoURL {location.shown}: {location.scheme} is not allowed, only {allowed}")
 
-    async def local(self, *arguments: str, store: Path, stdin: bytes = b"", home: Path | None = None) -> Finished:
+    async def local(
+        self,
+        *arguments: str,
+        store: Path,
+        stdin: bytes = b"",
+        home: Path | None = None,
+        limits: Limits | None = None,
+    ) -> Finished:
         """Return how a command ended that reads a store and nothing else.
 
         Args:
@@ -99,11 +107,13 @@ class Git:
             store: the bare repository.
             stdin: what it reads.
             home: a private folder with more settings in it; by default an empty one.
+            limits: other than those of the settings.
         """
+        limits = limits or self._settings.local
         if home is not None:
-            return await self._run(arguments, store, home, self._settings.local, "", stdin)
+            return await self._run(arguments, store, home, limits, "", stdin)
         with private_folder(self._scratch) as made:
-            return await self._run(arguments, store, made, self._settings.local, "", stdin)
+            return await self._run(arguments, store, made, limits, "", stdin)
 
     async def remote(
         self,

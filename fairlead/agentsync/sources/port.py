@@ -208,6 +208,10 @@ class Tree(Protocol):
         """
         ...
 
+    async def leaf(self, path: str) -> Entry | None:
+        """Return the file, link or submodule of exactly this path; None if there is a directory, or nothing."""
+        ...
+
     async def read(self, entries: Sequence[Entry]) -> list[bytes]:
         """Return contents in the order asked for; of a link, its target.
 
