@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from fairlead.core.cron import Every, Schedule, parse
 from fairlead.core.decision import earliest
 from fairlead.core.durations import parse_go_duration
-from fairlead.secrets._cron import Every, Schedule, parse
 from fairlead.secrets.spec import RefreshPolicy, SyncWindows, WindowKind
 from fairlead.secrets.status import ExternalSecretStatus
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.secrets._cron import Every, Schedule, parse
+from fairlead.core.cron import Every, Schedule, parse, parse_fields
 
 AT = datetime(2026, 3, 15, 12, 30, tzinfo=UTC)  # a Sunday
 
@@ -105,3 +105,9 @@ def test_last_and_next_agree(fields: tuple[str, ...], minutes: int) -> None:
     assert schedule.last(following) == following
     before = schedule.last(following - timedelta(minutes=1))
     assert before is None or before <= at
+
+
+def test_five_fields_only_where_words_are_not_known() -> None:
+    assert parse_fields(" 0 9 * * 1-5 ") == parse("0 9 * * 1-5")
+    with pytest.raises(ValueError, match=r"^parser does not accept descriptors: @daily$"):
+        parse_fields("@daily")

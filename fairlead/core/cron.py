@@ -3,7 +3,8 @@
 A schedule answers two questions: when it fired last, and when it fires next. `@every` has no anchor in time: it fires
 "always" in the sense that any span as long as its period holds one firing.
 
-Source: `robfig/cron: parser.go` (the standard parser), which External Secrets uses.
+Source: `robfig/cron: parser.go`: the standard parser, as External Secrets uses it, and the one without words, as
+Argo CD's sync windows use it.
 """
 
 from __future__ import annotations
@@ -105,6 +106,23 @@ def parse(text: str) -> Schedule | Every:
         if text not in _WORDS:
             raise ValueError(f"unrecognized descriptor: {text}")
         text = _WORDS[text]
+    return parse_fields(text)
+
+
+def parse_fields(text: str) -> Schedule:
+    """Return the schedule of five fields; words such as `@daily` are refused.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> parse_fields("@daily")
+    Traceback (most recent call last):
+    ...
+    ValueError: parser does not accept descriptors: @daily
+    """
+    text = text.strip()
+    if text.startswith("@"):
+        raise ValueError(f"parser does not accept descriptors: {text}")
     fields = text.split()
     if len(fields) != 5:
         raise ValueError(f"expected exactly 5 fields, found {len(fields)}: [{text}]")
