@@ -1,5 +1,8 @@
 """What may be asked of the world for an Application. Each can be asked twice without harm.
 
+They are performed in order. The first that yields a Result that failed ends the round: those after it are dropped, and
+the next decision sees the Results.
+
 Status, `operation`, annotations and finalizers of the Application itself are no actions: they are parts of the decision
 and go into one patch (`machine.application_patch`).
 """
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fairlead.agentsync.resources import Object, ResourceKey
-from fairlead.agentsync.spec import Source
+from fairlead.agentsync.spec import Destination, Source
 from fairlead.agentsync.status import SyncPhase
 
 
@@ -30,13 +33,17 @@ class Render:
         sources: in order.
         revisions: commits or versions to take instead of what the sources' `targetRevision` means now, by position;
             empty: resolve.
+        destination: that of the spec.
         depth: how much of what is known may be used.
+        request: comes back as `Rendering.answered`.
         for_operation: whether the running operation needs it; the answer goes into `seen.operation`.
     """
 
     sources: tuple[Source, ...]
     revisions: tuple[str, ...] = ()
+    destination: Destination | None = None
     depth: Depth = Depth.CACHED
+    request: str = ""
     for_operation: bool = False
 
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from fairlead.agentsync.project import Project
 from fairlead.agentsync.resources import Object, ResourceKey, ServedKinds
-from fairlead.agentsync.spec import Source
+from fairlead.agentsync.spec import Destination, Source
 from fairlead.agentsync.status import ResultCode, SyncPhase
 
 
 class LiveObjects(Protocol):
-    """The destination cluster as the caches show it now: no request, no waiting."""
+    """The destination cluster as the caches show it now: no request, no waiting.
+
+    Own writes are visible at once: what an action made or deleted is seen by the decision that sees its Result.
+    """
 
     def find(self, key: ResourceKey) -> Object | None:
         """Return the object of that key, whoever manages it; None: there is none, or its kind is not watched."""
@@ -34,12 +38,16 @@ class Desired:
         sources: what was rendered.
         source_types: Helm, Kustomize, Directory or Plugin, by position.
         warnings: of rendering, for people.
+        requested: the revisions that the Render named; empty: none.
+        destination: that the Render named; None: any.
         rendered_at: when it was asked for.
     """
 
     objects: tuple[Object, ...]
     revisions: tuple[str, ...]
     sources: tuple[Source, ...]
+    requested: tuple[str, ...] = ()
+    destination: Destination | None = None
     source_types: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     rendered_at: datetime
@@ -52,12 +60,14 @@ class RenderFailure:
     Attributes:
         message: one line, without any credential.
         is_repository: whether the repository did not answer, so that patience is due; False: what it answered is wrong.
+        sources: what could not be rendered; empty: it is not known.
         since: the first failure in a row.
         at: the last one.
     """
 
     message: str
     is_repository: bool = False
+    sources: tuple[Source, ...] = ()
     since: datetime
     at: datetime
 
@@ -70,11 +80,13 @@ class Rendering:
         desired: the last success.
         failure: what went wrong since then; None: nothing.
         in_flight: whether it is being rendered at this moment.
+        answered: `Render.request` of a render that has ended, well or not, if no decision has seen it yet.
     """
 
     desired: Desired | None = None
     failure: RenderFailure | None = None
     in_flight: bool = False
+    answered: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +134,16 @@ class Observation:
 
     Attributes:
         rendering: of the spec's sources.
-        operation: of what the running operation asks for; `desired.revisions` are those that it is pinned to.
+        operation: of what the running operation asks for: the answer to the last Render with `for_operation`, and
+            empty from that on until it comes.
         live: the destination; None: it has not been listed completely yet.
         live_error: why it cannot be; empty: it can.
         served: the kinds that it serves.
         destination: the cluster that the spec names.
+        project: the AppProject that the spec names; None: there is none.
         results: of the actions of the last decision, if no decision has seen them yet.
         is_acting: whether actions are being performed at this moment.
-        drifted_at: when a watch event last showed that a managed object changed; None: since the last decision none.
+        acted_at: when the last ApplyWave or Prune of this process ended; None: there has been none.
         others: of objects that another Application tracks: that Application's name, by key.
         orphaned: how many objects of the destination namespace belong to nobody; None: nobody asked.
         jitter: a number in 0..1, the same for one Application until the next comparison.
@@ -141,9 +155,10 @@ class Observation:
     live_error: str = ""
     served: ServedKinds | None = None
     destination: DestinationSeen = field(default_factory=DestinationSeen)
+    project: Project | None = None
     results: tuple[Result, ...] = ()
     is_acting: bool = False
-    drifted_at: datetime | None = None
+    acted_at: datetime | None = None
     others: Mapping[ResourceKey, str] = field(default_factory=dict)
     orphaned: int | None = None
     jitter: float = 0.0

@@ -1,0 +1,620 @@
+"""One pass of a sync. Pure: from tasks, recorded results and what lives to the next actions and the next results.
+
+A pass does at most one step and is repeated until the phase is completed:
+
+    tasks valid? → namespace → dry run of all → running tasks judged by health → wait for hooks, and for resources if
+    there are several waves → wait for deletions → free completed hooks → failed? SyncFail hooks, then the end →
+    nothing left? the end → run the lowest phase and wave that is left
+
+The last wave is never waited for unless a hook is in it, and only Degraded fails what is waited for. What has been done
+is in the results of the operation, so a pass can begin anywhere: after a crash the last step is done again.
+
+Source: `argo-cd: gitops-engine/pkg/sync/sync_context.go: Sync, runTasks, Terminate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from fairlead.agentsync._hooks import DeletePolicy, delete_policies, has_finalizer
+from fairlead.agentsync._summary import images_of
+from fairlead.agentsync._waves import Task, defined_kind, is_definition
+from fairlead.agentsync.actions import (
+    Action,
+    Apply,
+    ApplyWave,
+    DeleteHooks,
+    DryRun,
+    Prune,
+    ReleaseHooks,
+    Removal,
+)
+from fairlead.agentsync.health import HealthCode, health
+from fairlead.agentsync.observation import Result
+from fairlead.agentsync.options import KUBECTL_MANAGER, Consent, SyncOptions
+from fairlead.agentsync.resources import Object, ResourceKey, ServedKinds, metadata_of, name_of
+from fairlead.agentsync.status import Phase, ResourceResult, ResultCode, SyncPhase
+from fairlead.core.decision import earliest
+
+WAVE_DELAY = timedelta(seconds=2)  # so that other controllers can react; ARGOCD_SYNC_WAVE_DELAY
+MISSING_GRACE = timedelta(seconds=10)  # caches of a kind that is new may be behind what was just written
+
+TASKS_INVALID = "one or more synchronization tasks are not valid"
+NAMESPACE_FAILED = "the namespace failed to apply"
+DRY_RUN_FAILED = "one or more objects failed to apply (dry run)"
+APPLY_FAILED = "one or more objects failed to apply"
+TASKS_FAILED = "one or more synchronization tasks completed unsuccessfully"
+SYNC_FAIL_FAILED = "one or more SyncFail hooks failed"
+RUNNING = "one or more tasks are running"
+NO_MORE_TASKS = "successfully synced (no more tasks)"
+ALL_TASKS_RUN = "successfully synced (all tasks run)"
+TERMINATED = "Operation terminated"
+TERMINATION_ERRORS = "Operation termination had errors"
+REQUIRES_PRUNING = "ignored (requires pruning)"
+NO_PRUNE = "ignored (no prune)"
+PRUNED = "pruned"
+PRUNED_DRY_RUN = "pruned (dry run)"
+_NO_NAME = "metadata.name: expected a name, found none (generateName is for hooks only)"
+
+TaskKey = tuple[ResourceKey, SyncPhase]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How the tasks of one sync are carried out.
+
+    Attributes:
+        prune: whether the operation asks for pruning.
+        approved: whether deletions have been approved since the operation began.
+        migration_manager: whose client-side fields are taken over; empty: kubectl's.
+        served: what the destination serves; None: it is not known, and not checked.
+        refuses: why the project does not permit an object: (key, whether it is namespaced); empty: it does.
+    """
+
+    options: SyncOptions = field(default_factory=SyncOptions)
+    prune: bool = False
+    dry_run: bool = False
+    force: bool = False
+    approved: bool = False
+    migration_manager: str = ""
+    served: ServedKinds | None = None
+    refuses: Callable[[ResourceKey, bool], str] = lambda key, namespaced: ""
+    wave_delay: timedelta = WAVE_DELAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """What one pass comes to.
+
+    Attributes:
+        results: all of the operation so far, in the order of the tasks.
+        wake_at: when to pass again even if nothing changes.
+    """
+
+    phase: Phase
+    message: str
+    results: tuple[ResourceResult, ...]
+    actions: tuple[Action, ...] = ()
+    wake_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Doing:
+    """A task with what has become of it."""
+
+    task: Task
+    result: ResourceResult | None
+
+    @property
+    def phase(self) -> str:
+        return self.result.hook_phase if self.result is not None else ""
+
+    @property
+    def is_pending(self) -> bool:
+        return not self.phase
+
+    @property
+    def is_running(self) -> bool:
+        return self.phase == Phase.RUNNING
+
+    @property
+    def has_failed(self) -> bool:
+        return self.phase in (Phase.FAILED, Phase.ERROR)
+
+    @property
+    def is_completed(self) -> bool:
+        return self.has_failed or self.phase == Phase.SUCCEEDED
+
+    @property
+    def at(self) -> tuple[SyncPhase, int]:
+        return (self.task.phase, self.task.wave)
+
+    def record(self, phase: Phase, message: str, code: ResultCode | str = "") -> None:
+        """Note what has become of it; without a code that of before stays."""
+        task = self.task
+        before = self.result
+        self.result = ResourceResult(
+            group=task.key.group,
+            version=task.version,
+            kind=task.key.kind,
+            namespace=task.key.namespace,
+            name=task.key.name,
+            status=code or (before.status if before is not None else ""),
+            message=message,
+            hook_type=task.phase if task.is_hook else "",
+            hook_phase=phase,
+            sync_phase=task.phase,
+            images=images_of(task.found),
+        )
+
+
+_PHASES = {
+    ResultCode.SYNCED: Phase.RUNNING,
+    ResultCode.SYNC_FAILED: Phase.FAILED,
+    ResultCode.PRUNED: Phase.SUCCEEDED,
+    ResultCode.PRUNE_SKIPPED: Phase.SUCCEEDED,
+}
+
+
+class _Syncing:
+    """The state of one pass."""
+
+    def __init__(
+        self,
+        tasks: tuple[Task, ...],
+        recorded: Iterable[ResourceResult],
+        fresh: Iterable[Result],
+        manner: Manner,
+        now: datetime,
+        acted_at: datetime | None,
+    ) -> None:
+        self.manner = manner
+        self.now = now
+        self.acted_at = acted_at
+        before = {(result.key, _sync_phase(result)): result for result in recorded}
+        self.all = [_Doing(task, before.pop((task.key, task.phase), None)) for task in tasks]
+        self.gone = tuple(before.values())  # of what needs nothing any more, such as the namespace that was made
+        self.fresh = tuple(fresh)
+        self.wake_at: datetime | None = None
+        self.has_run = any(not result.dry_run for result in self.fresh)  # a wave has come to its end just now
+        self._merge()
+
+    def _merge(self) -> None:
+        by_key = {(doing.task.key, doing.task.phase): doing for doing in self.all}
+        for result in self.fresh:
+            doing = by_key.get((result.key, result.phase))
+            if doing is None or (result.dry_run and result.is_successful and not self.manner.dry_run):
+                continue
+            phase = _PHASES[result.status]
+            if result.dry_run and phase is Phase.RUNNING:
+                phase = Phase.SUCCEEDED  # nothing was made that could run
+            doing.record(phase, result.message, result.status)
+
+    @property
+    def results(self) -> tuple[ResourceResult, ...]:
+        return (*self.gone, *(doing.result for doing in self.all if doing.result is not None))
+
+    def answer(self, phase: Phase, message: str, *actions: Action) -> Pass:
+        return Pass(phase=phase, message=message, results=self.results, actions=actions, wake_at=self.wake_at)
+
+    # -- the steps, in order -------------------------------------------------------------------------------------------
+
+    def advance(self) -> Pass:
+        if (answer := self._invalid() or self._first()) is not None:
+            return answer
+        steps = (self._stop, self._finish, self._judge, self._wait, self._free, self._fail, self._end, self._run)
+        while True:  # a wave in which nothing is to be done leads to the next one; there are finitely many
+            for step in steps:
+                if (answer := step()) is not None:
+                    return answer
+
+    def _invalid(self) -> Pass | None:
+        messages = [message for doing in self.all if (message := self._complaint(doing))]
+        if not messages:
+            return None
+        return self.answer(Phase.FAILED, f"{TASKS_INVALID}: {', '.join(messages)}")
+
+    def _complaint(self, doing: _Doing) -> str:
+        """Return why a task cannot be carried out, noted as its result; empty: it can."""
+        task, key = doing.task, doing.task.key
+        known = self.manner.served.find(key.group, key.kind) if self.manner.served is not None else None
+        message = "" if key.name else _NO_NAME
+        if known is not None:
+            message = message or self.manner.refuses(key, known.namespaced)
+        elif self.manner.served is not None:
+            if not self._may_be_missing(task):
+                message = message or _not_served(key)
+            message = message or self.manner.refuses(key, bool(key.namespace))
+        if message:
+            doing.record(Phase.FAILED, message, ResultCode.SYNC_FAILED)
+        return message
+
+    def _may_be_missing(self, task: Task) -> bool:
+        if self.manner.options.skips_dry_run_on_missing(task.found):
+            return True
+        targets = (doing.task.target for doing in self.all)
+        wanted = (task.key.group, task.key.kind)
+        return any(
+            target is not None and is_definition(target) and defined_kind(target) == wanted for target in targets
+        )
+
+    def _first(self) -> Pass | None:
+        """Before anything else is touched: the namespace, then a dry run of everything."""
+        if self.manner.dry_run:
+            return self._only_dry_run()
+        namespace = next((doing for doing in self.all if doing.task.is_namespace), None)
+        if namespace is not None and namespace.has_failed:
+            return self.answer(Phase.FAILED, _with_reason(NAMESPACE_FAILED, [namespace]))
+        if any(result.dry_run and not result.is_successful for result in self.fresh):
+            return self.answer(Phase.FAILED, DRY_RUN_FAILED)
+        if any(result.dry_run for result in self.fresh) or self._has_started():
+            return None
+        if namespace is not None and namespace.task.live is None and namespace.is_pending:
+            return self.answer(Phase.RUNNING, RUNNING, ApplyWave(groups=((self._apply(namespace.task),),)))
+        applies = () if self._unconfirmed(self.all) else tuple(self._dry_runs())
+        return self.answer(Phase.RUNNING, RUNNING, DryRun(applies=applies)) if applies else None
+
+    def _has_started(self) -> bool:
+        return any(doing.result is not None for doing in self.all if not doing.task.is_namespace)
+
+    def _only_dry_run(self) -> Pass:
+        """An operation that is a dry run does that and nothing else, wherever it is taken up again."""
+        applies = tuple(self._dry_runs())
+        if applies and not any(result.dry_run for result in self.fresh):
+            return self.answer(Phase.RUNNING, RUNNING, DryRun(applies=applies))
+        for doing in self.all:
+            if doing.task.is_prune and not self._skip_prune(doing):
+                doing.record(Phase.SUCCEEDED, PRUNED_DRY_RUN, ResultCode.PRUNED)
+        if any(doing.has_failed for doing in self.all):
+            return self.answer(Phase.FAILED, DRY_RUN_FAILED)
+        return self.answer(Phase.SUCCEEDED, NO_MORE_TASKS)
+
+    def _dry_runs(self) -> Iterable[Apply]:
+        """A dry run is never server-side: what only that admits is first seen at the real apply."""
+        for doing in self.all:
+            task = doing.task
+            is_real_namespace = task.is_namespace and not self.manner.dry_run
+            if task.is_prune or is_real_namespace or self._is_left_out(doing) or not self._is_served(task):
+                continue
+            yield self._apply(task, dry_run=True)
+
+    def _is_served(self, task: Task) -> bool:
+        served = self.manner.served
+        return served is None or served.find(task.key.group, task.key.kind) is not None
+
+    def _stop(self) -> Pass | None:
+        """What was applied a moment ago was rejected: that ends the sync, whatever else runs."""
+        failed = {(result.key, result.phase) for result in self.fresh if not result.is_successful}
+        if any((doing.task.key, doing.task.phase) in failed for doing in self._main()):
+            return self._failed(APPLY_FAILED)
+        return None
+
+    def _finish(self) -> Pass | None:
+        """All was applied and no hook is in the last wave: that is success, whatever becomes of that wave."""
+        main = self._main()
+        done = [doing for doing in main if not doing.is_pending]
+        if not self.has_run or not done or any(doing.has_failed for doing in main) or self._pending():
+            return None
+        last = done[-1].at
+        if any(doing.task.is_hook for doing in main if doing.at == last):
+            return None
+        if any(doing.is_running and doing.at != last for doing in self.all):
+            return None
+        return self.answer(Phase.SUCCEEDED, ALL_TASKS_RUN, *self._delete_hooks(DeletePolicy.SUCCEEDED))
+
+    def _judge(self) -> Pass | None:
+        """Running tasks are what their objects' health says."""
+        for doing in self.all:
+            if not doing.is_running:
+                continue
+            if doing.task.live is None:
+                self._judge_missing(doing)
+            elif doing.task.is_hook:
+                phase, message = hook_state(doing.task.live)
+                doing.record(phase, message)
+            else:
+                self._judge_resource(doing, doing.task.live)
+        return None
+
+    def _judge_missing(self, doing: _Doing) -> None:
+        if self.acted_at is not None and self.now < self.acted_at + MISSING_GRACE:
+            self.wake_at = earliest(self.wake_at, self.acted_at + MISSING_GRACE)
+            return
+        key = doing.task.key
+        message = f"Resource {key.group}/{key.kind}/{key.name} is missing, it might have been deleted"
+        doing.record(Phase.FAILED, message, ResultCode.SYNC_FAILED)
+
+    @staticmethod
+    def _judge_resource(doing: _Doing, live: Object) -> None:
+        found = health(live)
+        if found is None:
+            doing.record(Phase.SUCCEEDED, doing.result.message if doing.result is not None else "")
+        elif found.code is HealthCode.HEALTHY:
+            doing.record(Phase.SUCCEEDED, found.message)
+        elif found.code is HealthCode.DEGRADED:
+            doing.record(Phase.FAILED, found.message)
+
+    def _wait(self) -> Pass | None:
+        is_multi_step = len({doing.at for doing in self.all}) > 1
+        running = [doing for doing in self.all if doing.is_running and (is_multi_step or doing.task.is_hook)]
+        if running:
+            return self.answer(Phase.RUNNING, _waiting(running))
+        deleting = [
+            doing
+            for doing in self.all
+            if doing.result is not None and doing.result.status == ResultCode.PRUNED and _is_deleting(doing.task.live)
+        ]
+        return self.answer(Phase.RUNNING, _waiting(deleting, deletion=True)) if deleting else None
+
+    def _free(self) -> Pass | None:
+        """Completed hooks lose our finalizer, so that nothing hangs in its deletion."""
+        held = [
+            _removal(doing.task)
+            for doing in self.all
+            if doing.task.is_hook and doing.is_completed and doing.task.live and has_finalizer(doing.task.live)
+        ]
+        return self.answer(Phase.RUNNING, RUNNING, ReleaseHooks(removals=tuple(held))) if held else None
+
+    def _fail(self) -> Pass | None:
+        return self._failed(TASKS_FAILED) if any(doing.has_failed for doing in self._main()) else None
+
+    def _failed(self, message: str) -> Pass:
+        """Something went wrong: hooks for that run to completion, then it is over."""
+        delete = self._delete_hooks(DeletePolicy.FAILED)
+        rescue = [doing for doing in self.all if doing.task.phase is SyncPhase.SYNC_FAIL]
+        message = _with_reason(message, [doing for doing in self._main() if _is_sync_failed(doing)])
+        pending = [doing for doing in rescue if doing.is_pending]
+        if pending:
+            if old := self._stale_hooks(pending):
+                return self._replace_hooks(old, delete)
+            return self.answer(Phase.RUNNING, RUNNING, *delete, ApplyWave(groups=self._groups(pending)))
+        if any(doing.is_running for doing in rescue):
+            return self.answer(Phase.RUNNING, _waiting([doing for doing in rescue if doing.is_running]), *delete)
+        if lost := [doing for doing in rescue if doing.has_failed]:
+            message = (
+                f"{message}\n{_with_reason(SYNC_FAIL_FAILED, [doing for doing in lost if _is_sync_failed(doing)])}"
+            )
+        return self.answer(Phase.FAILED, message, *delete)
+
+    def _end(self) -> Pass | None:
+        if self._pending():
+            return None
+        return self.answer(Phase.SUCCEEDED, NO_MORE_TASKS, *self._delete_hooks(DeletePolicy.SUCCEEDED))
+
+    def _run(self) -> Pass | None:
+        """Run what is left of the lowest phase and wave."""
+        pending = self._pending()
+        at = pending[0].at
+        if self._has_started() and self.acted_at is not None and not self.has_run_part_of(at):
+            due = self.acted_at + self.manner.wave_delay
+            if self.now < due:
+                self.wake_at = earliest(self.wake_at, due)
+                return self.answer(Phase.RUNNING, RUNNING)
+        wave = [doing for doing in pending if doing.at == at]
+        if unconfirmed := self._unconfirmed(wave):
+            return self.answer(Phase.RUNNING, _waiting_for_confirmation(unconfirmed))
+        prune = self._prune([doing for doing in wave if doing.task.is_prune])
+        if old := self._stale_hooks(wave):
+            return self._replace_hooks(old, prune)
+        groups = self._groups([doing for doing in wave if not doing.task.is_prune])
+        actions = (*prune, *((ApplyWave(groups=groups),) if groups else ()))
+        self.has_run = True
+        return self.answer(Phase.RUNNING, RUNNING, *actions) if actions else None
+
+    def has_run_part_of(self, at: tuple[SyncPhase, int]) -> bool:
+        return any(doing.at == at and not doing.is_pending for doing in self.all)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _main(self) -> list[_Doing]:
+        return [doing for doing in self.all if doing.task.phase is not SyncPhase.SYNC_FAIL]
+
+    def _pending(self) -> list[_Doing]:
+        return [doing for doing in self._main() if doing.is_pending and not self._is_left_out(doing)]
+
+    def _is_left_out(self, doing: _Doing) -> bool:
+        """Whether it is as it should be, and only what is not shall be applied; hooks run regardless."""
+        task = doing.task
+        is_equal = not task.is_modified and not task.is_hook and not task.is_prune and not task.is_namespace
+        return doing.is_pending and is_equal and self.manner.options.applies_out_of_sync_only
+
+    def _unconfirmed(self, doings: Iterable[_Doing]) -> list[_Doing]:
+        if not self.manner.prune or self.manner.approved or self.manner.dry_run:
+            return []
+        return [
+            doing
+            for doing in doings
+            if doing.task.is_prune
+            and doing.is_pending
+            and self.manner.options.prunes(doing.task.found) is Consent.CONFIRM
+        ]
+
+    def _skip_prune(self, doing: _Doing) -> bool:
+        """Note that an object is kept, if it is."""
+        if not self.manner.prune:
+            doing.record(Phase.SUCCEEDED, REQUIRES_PRUNING, ResultCode.PRUNE_SKIPPED)
+        elif self.manner.options.prunes(doing.task.found) is Consent.NEVER:
+            doing.record(Phase.SUCCEEDED, NO_PRUNE, ResultCode.PRUNE_SKIPPED)
+        else:
+            return False
+        return True
+
+    def _prune(self, doings: list[_Doing]) -> tuple[Action, ...]:
+        removals = []
+        for doing in doings:
+            if self._skip_prune(doing):
+                continue
+            if _is_deleting(doing.task.live):
+                doing.record(Phase.SUCCEEDED, PRUNED, ResultCode.PRUNED)
+            else:
+                removals.append(_removal(doing.task))
+        return (Prune(removals=tuple(removals), propagation=self.manner.options.propagation),) if removals else ()
+
+    @staticmethod
+    def _stale_hooks(doings: Iterable[_Doing]) -> list[_Doing]:
+        """Return the hooks of which an earlier instance has to go first."""
+        return [
+            doing
+            for doing in doings
+            if doing.task.is_hook
+            and doing.is_pending
+            and doing.task.live is not None
+            and DeletePolicy.BEFORE_CREATION in delete_policies(doing.task.found)
+        ]
+
+    def _replace_hooks(self, old: list[_Doing], before: tuple[Action, ...]) -> Pass:
+        going = [doing for doing in old if _is_deleting(doing.task.live) and not has_finalizer(doing.task.live or {})]
+        removals = tuple(_removal(doing.task) for doing in old if doing not in going)
+        actions = (*before, *((DeleteHooks(removals=removals),) if removals else ()))
+        return self.answer(Phase.RUNNING, _waiting(old, deletion=True), *actions)
+
+    def _delete_hooks(self, policy: DeletePolicy) -> tuple[Action, ...]:
+        removals = tuple(
+            _removal(doing.task)
+            for doing in self.all
+            if doing.task.is_hook
+            and doing.task.live is not None
+            and not doing.is_running
+            and (has_finalizer(doing.task.live) or not _is_deleting(doing.task.live))
+            and policy in delete_policies(doing.task.found)
+        )
+        return (DeleteHooks(removals=removals),) if removals else ()
+
+    def _groups(self, doings: list[_Doing]) -> tuple[tuple[Apply, ...], ...]:
+        tasks = [doing.task for doing in doings]
+        return tuple(
+            tuple(self._apply(task) for task in group) for _, group in groupby(tasks, key=lambda task: task.key.kind)
+        )
+
+    def _apply(self, task: Task, *, dry_run: bool = False) -> Apply:
+        options, target = self.manner.options, task.target
+        assert target is not None, "only what has a target is applied"
+        has_metadata = task.is_namespace and bool(metadata_of(target).keys() - {"name"})
+        server_side = not dry_run and (has_metadata or (not task.is_namespace and options.is_server_side(target)))
+        return Apply(
+            key=task.key,
+            target=target,
+            phase=task.phase,
+            is_hook=task.is_hook,
+            server_side=server_side,
+            replace=options.replaces(target, task.live) and not task.is_namespace,
+            force=options.forces(target, task.live, operation=self.manner.force) and not task.is_namespace,
+            validate=options.validates(target),
+            migrate_from=(self.manner.migration_manager or KUBECTL_MANAGER)
+            if server_side and options.migrates and not task.is_namespace
+            else "",
+            keep_ignored=options.respects_ignores and task.live is not None,
+            create_only=task.is_namespace and not has_metadata,
+        )
+
+
+def advance(
+    tasks: tuple[Task, ...],
+    recorded: Iterable[ResourceResult],
+    fresh: Iterable[Result],
+    manner: Manner,
+    now: datetime,
+    *,
+    acted_at: datetime | None = None,
+) -> Pass:
+    """Return the next step of a sync.
+
+    Args:
+        tasks: all of them, in order, with what lives now.
+        recorded: results of the operation so far.
+        fresh: results of the last actions.
+        manner: how it is carried out.
+        acted_at: when the last wave was run, if this process ran one.
+    """
+    return _Syncing(tasks, recorded, fresh, manner, now, acted_at).advance()
+
+
+def terminate(
+    tasks: tuple[Task, ...], recorded: Iterable[ResourceResult], fresh: Iterable[Result], manner: Manner, now: datetime
+) -> Pass:
+    """Return the next step of ending a sync early: running hooks are deleted, everything else stays as it is."""
+    fresh = tuple(fresh)
+    syncing = _Syncing(tasks, recorded, fresh, manner, now, None)
+    if any(not result.is_successful for result in fresh):
+        return syncing.answer(Phase.ERROR, TERMINATION_ERRORS)
+    removals = []
+    for doing in syncing.all:
+        live = doing.task.live
+        if not doing.task.is_hook or live is None:
+            continue
+        phase, message = hook_state(live)
+        is_held = has_finalizer(live)
+        if phase is not Phase.RUNNING:
+            doing.record(phase, message)
+        elif doing.is_pending:
+            continue  # an instance of an earlier sync
+        else:
+            doing.record(Phase.FAILED, "Terminated")
+        if is_held or (phase is Phase.RUNNING and not _is_deleting(live)):
+            removals.append((phase, _removal(doing.task)))
+    deleted = tuple(removal for phase, removal in removals if phase is Phase.RUNNING)
+    freed = tuple(removal for phase, removal in removals if phase is not Phase.RUNNING)
+    actions: tuple[Action, ...] = (
+        *((DeleteHooks(removals=deleted),) if deleted else ()),
+        *((ReleaseHooks(removals=freed),) if freed else ()),
+    )
+    if actions:
+        return syncing.answer(Phase.TERMINATING, RUNNING, *actions)
+    return syncing.answer(Phase.FAILED, TERMINATED)
+
+
+def hook_state(live: Object) -> tuple[Phase, str]:
+    """Return how far a hook has come, by its health; one of a kind without a check has succeeded."""
+    found = health(live, is_hook=True)
+    if found is None or found.code is HealthCode.MISSING:
+        return Phase.SUCCEEDED, f"{name_of(live)} created"
+    if found.code in (HealthCode.DEGRADED, HealthCode.UNKNOWN):
+        return Phase.FAILED, found.message
+    return (Phase.SUCCEEDED if found.code is HealthCode.HEALTHY else Phase.RUNNING), found.message
+
+
+def _sync_phase(result: ResourceResult) -> SyncPhase:
+    return SyncPhase(result.sync_phase) if result.sync_phase in tuple(SyncPhase) else SyncPhase.SYNC
+
+
+def _not_served(key: ResourceKey) -> str:
+    return (
+        f"The Kubernetes API could not find {key.group}/{key.kind} for requested resource {key.namespace}/{key.name}."
+        f' Make sure the "{key.kind}" CRD is installed on the destination cluster.'
+    )
+
+
+def _is_deleting(found: Object | None) -> bool:
+    return found is not None and bool(metadata_of(found).get("deletionTimestamp"))
+
+
+def _removal(task: Task) -> Removal:
+    uid = metadata_of(task.live).get("uid") if task.live is not None else ""
+    return Removal(key=task.key, version=task.version, uid=uid if isinstance(uid, str) else "", phase=task.phase)
+
+
+def _is_sync_failed(doing: _Doing) -> bool:
+    return doing.result is not None and doing.result.status == ResultCode.SYNC_FAILED
+
+
+def _with_reason(message: str, failed: list[_Doing]) -> str:
+    reasons = [doing.result.message for doing in failed if doing.result is not None]
+    return f"{message}, reason: {','.join(reasons)}" if reasons else message
+
+
+def _waiting(doings: list[_Doing], *, deletion: bool = False) -> str:
+    first = doings[0].task
+    what, more = ("completion of hook", "hooks") if first.is_hook else ("healthy state of", "resources")
+    if deletion:
+        what = "deletion of"
+    message = f"waiting for {what} {first.key.group}/{first.key.kind}/{first.key.name}"
+    return f"{message} and {len(doings) - 1} more {more}" if len(doings) > 1 else message
+
+
+def _waiting_for_confirmation(doings: list[_Doing]) -> str:
+    key = doings[0].task.key
+    message = f"waiting for pruning confirmation of {key.group}/{key.kind}/{key.name}"
+    return f"{message} and {len(doings) - 1} more resources" if len(doings) > 1 else message
