@@ -263,13 +263,10 @@ class KubeCluster:
         demanded = {"uid": preconditions.uid, "resourceVersion": preconditions.resource_version}
         if demanded := {name: value for name, value in demanded.items() if value}:
             body["preconditions"] = demanded
+        if any(name == "dryRun" for name, _ in self._mode):  # beside a body, the server does not look at the query
+            body["dryRun"] = ["All"]
         await self._transport.call(
-            "DELETE",
-            _object_path(kind, key),
-            verb="delete",
-            resource=str(kind),
-            query=[parameter for parameter in self._mode if parameter[0] == "dryRun"],
-            body=_encoded(body),
+            "DELETE", _object_path(kind, key), verb="delete", resource=str(kind), body=_encoded(body)
         )
 
     async def evict(self, key: ObjectKey) -> None:

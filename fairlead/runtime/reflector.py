@@ -122,6 +122,7 @@ class Reflector(Generic[T]):
         self._failures = 0  # in a row
         self._failed_at = 0.0
         self._trouble = ""
+        self._failure: ClusterError | None = None
         self._has_bookmarks = False
 
     @property
@@ -132,6 +133,11 @@ class Reflector(Generic[T]):
     def trouble(self) -> str:
         """Why the store may be behind, in words for a person; empty while it is not."""
         return self._trouble
+
+    @property
+    def failure(self) -> ClusterError | None:
+        """What went wrong last, while the store may be behind for it; None while it is not."""
+        return self._failure if self._trouble else None
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -266,6 +272,7 @@ class Reflector(Generic[T]):
             next=str(self._after_pause),
             pause_seconds=round(pause, 3),
         )
+        self._failure = error
         self._trouble = f"{self._kind} cannot be {'watched' if self._state is State.WATCHING else 'listed'}: {error}"
         self._state = State.PAUSING
 

@@ -103,7 +103,7 @@ def delete_options(query: Mapping[str, str], body: Any) -> DeleteOptions:
         ),
         propagation=Propagation(word),
         grace_period_seconds=None if grace is None else int(grace),
-        dry_run=bool(given.get("dryRun") or query.get("dryRun")),
+        dry_run=bool(given.get("dryRun") or (not given and query.get("dryRun"))),  # a body hides the query
     )
 
 

@@ -1,0 +1,124 @@
+"""What is seen of the destination cluster: objects as they are kept, and the port by which the reconciler looks.
+
+Objects are kept as JSON text and become data when somebody looks: an Application is looked at for moments, and kept for
+weeks. `managedFields` are the larger half of many objects, and are dropped unless somebody needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from fairlead.agentsync.kinds import INSTALLATION_ID, TRACKING_ID
+from fairlead.agentsync.observation import LiveObjects
+from fairlead.agentsync.resources import Object, ResourceKey, ResourceKind
+from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
+
+_plain = msgspec.json.Decoder(dict[str, Any])
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    metadata: ObjectMeta = ObjectMeta()
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+class LiveObject(msgspec.Struct, frozen=True, kw_only=True):
+    """An object of the destination cluster. Of its annotations only those by which it is found stay in `metadata`."""
+
+    metadata: ObjectMeta
+    raw: bytes
+
+    @property
+    def content(self) -> Object:
+        """The whole object as JSON data, made anew at each call: the caller's own."""
+        return _plain.decode(self.raw)
+
+    def __repr__(self) -> str:
+        return f"LiveObject({self.metadata.key}, {self.metadata.resource_version})"  # it may be a Secret
+
+
+_FINDING = (TRACKING_ID, INSTALLATION_ID)
+
+
+def live_kind(kind: ResourceKind, *, namespace: str = "", with_managers: bool = False) -> Kind[LiveObject]:
+    """Return the Kind by which live objects are read, listed and written.
+
+    Args:
+        namespace: the only one that is watched; empty: all. Caches are kept apart by it.
+        with_managers: keep `managedFields`.
+    """
+
+    def decode(raw: bytes) -> LiveObject:
+        metadata = _envelope.decode(raw).metadata
+        found = {name: metadata.annotations[name] for name in _FINDING if name in metadata.annotations}
+        slim = msgspec.structs.replace(metadata, annotations=found)
+        if not with_managers and b'"managedFields"' in raw:
+            content = _plain.decode(raw)
+            content["metadata"].pop("managedFields", None)
+            raw = msgspec.json.encode(content)
+        return LiveObject(metadata=slim, raw=bytes(raw))
+
+    form = f"live{'+managers' * with_managers}/{namespace}"
+    return Kind(kind.group, kind.version, kind.kind, kind.plural, decode, kind.namespaced, form)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What one Application needs to see.
+
+    Attributes:
+        kinds: that it targets, or that its objects are of.
+        namespaces: where to look if not everywhere may be looked at.
+        keys: of the targets: seen whoever they belong to.
+        with_managers: whether `managedFields` are needed.
+    """
+
+    kinds: frozenset[ResourceKind] = frozenset()
+    namespaces: frozenset[str] = frozenset()
+    keys: frozenset[ResourceKey] = frozenset()
+    with_managers: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What one Application sees now.
+
+    Attributes:
+        live: the objects themselves.
+        unread: why a kind cannot be seen, by kind as `group/Kind` (no rights, or the server does not answer).
+        waiting: kinds whose first list is under way: what is missing may be there.
+    """
+
+    live: LiveObjects
+    unread: Mapping[str, str] = field(default_factory=dict)
+    waiting: frozenset[str] = frozenset()
+
+    @property
+    def error(self) -> str:
+        """Why not everything can be seen, one line; empty: it can, or soon will."""
+        return "; ".join(f"{kind.lstrip('/')}: {why}" for kind, why in sorted(self.unread.items()))
+
+
+class LiveView(Protocol):
+    """Sees what Applications have in the destination cluster: no request, never stale against our own writes."""
+
+    def follow(self, application: ObjectKey, wanted: Wanted) -> None:
+        """Have that seen from now on, in place of what was wanted before; changes wake the Application."""
+        ...
+
+    def look(self, application: ObjectKey) -> Sight:
+        """Return what is seen now."""
+        ...
+
+    def forget(self, application: ObjectKey) -> None:
+        """Want nothing any more."""
+        ...
+
+    def kind(self, kind: ResourceKind, namespace: str) -> Kind[LiveObject]:
+        """Return the Kind under which objects in that namespace are cached, for writes whose answers are kept."""
+        ...

@@ -1,0 +1,101 @@
+"""What has to be seen of the destination for one Application: the kinds, the places and the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fairlead.agentsync._live import Wanted
+from fairlead.agentsync._targets import Scope, flattened, scope_of
+from fairlead.agentsync.kinds import SYNC_OPTIONS
+from fairlead.agentsync.resources import (
+    Object,
+    ResourceKey,
+    ResourceKind,
+    ServedKinds,
+    annotations_of,
+    key_of,
+)
+from fairlead.agentsync.spec import ApplicationSpec
+from fairlead.agentsync.status import ApplicationStatus
+
+_SERVER_SIDE = "ServerSideApply=true"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one Application needs.
+
+    Attributes:
+        wanted: what is watched for it.
+        targets: kinds of what is wanted, as `group/Kind`: without sight of these nothing can be compared.
+        missing: group and kind of what the destination does not serve, and no definition among the targets brings.
+    """
+
+    wanted: Wanted
+    targets: frozenset[str] = frozenset()
+    missing: frozenset[tuple[str, str]] = frozenset()
+
+
+def need(
+    spec: ApplicationSpec | None,
+    status: ApplicationStatus,
+    objects: Iterable[Object],
+    served: ServedKinds,
+    namespace: str,
+) -> Need:
+    """Return what an Application needs to see.
+
+    Args:
+        spec: None: it cannot be understood.
+        objects: everything that was rendered for it, of which nothing is normalised yet.
+        namespace: of the destination.
+    """
+    rendered = flattened(objects)
+    scope = scope_of(served, rendered)
+    keys = {_placed(key_of(found), namespace, scope) for found in rendered}
+    of_status = {resource.key for resource in status.resources}
+    state = status.operation_state
+    if state is not None and state.sync_result is not None:
+        of_status |= {resource.key for resource in state.sync_result.resources}
+    options = spec.sync_options if spec is not None else ()
+    if state is not None and state.operation.sync is not None:
+        options += state.operation.sync.sync_options
+    if namespace and "CreateNamespace=true" in options:
+        keys.add(ResourceKey("", "Namespace", "", namespace))
+    kinds: set[ResourceKind] = set()
+    missing: set[tuple[str, str]] = set()
+    for key in keys | of_status:
+        kind = served.find(key.group, key.kind)
+        if kind is None:
+            missing.add((key.group, key.kind))
+        elif kind.is_watchable:
+            kinds.add(kind)
+    return Need(
+        wanted=Wanted(
+            kinds=frozenset(kinds),
+            namespaces=frozenset({key.namespace for key in keys | of_status if key.namespace} | {namespace} - {""}),
+            keys=frozenset(
+                key for key in keys | of_status if key.name
+            ),  # hooks without tracking are of the status only
+            with_managers=_needs_managers(spec, options, rendered),
+        ),
+        targets=frozenset(f"{key.group}/{key.kind}" for key in keys),
+        missing=frozenset(missing),
+    )
+
+
+def _placed(key: ResourceKey, namespace: str, scope: Scope) -> ResourceKey:
+    is_namespaced = scope(key.group, key.kind)
+    if is_namespaced is False:
+        return ResourceKey(key.group, key.kind, "", key.name)
+    return key if key.namespace else ResourceKey(key.group, key.kind, namespace, key.name)
+
+
+def _needs_managers(spec: ApplicationSpec | None, options: tuple[str, ...], rendered: Iterable[Object]) -> bool:
+    """Whether it matters who owns which field: for server-side apply, and for rules that name managers."""
+    if spec is not None and any(rule.managed_fields_managers for rule in spec.ignore_differences):
+        return True
+    if _SERVER_SIDE in options:
+        return True
+    return any(_SERVER_SIDE in annotations_of(found).get(SYNC_OPTIONS, "") for found in rendered)
