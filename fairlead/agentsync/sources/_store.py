@@ -327,6 +327,10 @@ class GitTree:
         self._store = store
         self._commit = commit
 
+    @property
+    def has_content_keys(self) -> bool:
+        return True  # they are blob ids
+
     async def entries(self, under: str) -> dict[str, Entry]:
         return await self._store.listing(self._commit, under)
 

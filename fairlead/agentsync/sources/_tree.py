@@ -37,7 +37,7 @@ class TreeLimits:
     read_bytes: int = 256 * 1024 * 1024
 
 
-def clean_path(path: str, *, field: str = "path") -> str:
+def clean_path(path: str, *, field: str = "app path") -> str:
     """Return a user's path in its shortest form, from the root of the tree; empty for the root.
 
     Raises:
@@ -48,12 +48,12 @@ def clean_path(path: str, *, field: str = "path") -> str:
     if any(not each.isprintable() for each in path) or "\\" in path:
         raise SourceError(f"{field} {path!r} has a backslash or a control character in it")
     if path.startswith(("/", "~")):
-        raise SourceError(f"{field} {path!r} is absolute: expected a path from the root of the repository")
+        raise SourceError(f"{path}: {field} is absolute")
     done: list[str] = []
     for part in path.split("/"):
         if part == "..":
             if not done:
-                raise SourceError(f"{field} {path!r} leaves the repository")
+                raise SourceError(f"{path}: {field} outside root")
             done.pop()
         elif part not in ("", "."):
             done.append(part)
@@ -99,6 +99,20 @@ async def real_path(tree: Tree, path: str) -> str:
         done.pop()
         waiting.extendleft(reversed(target.split("/")))
     return "/".join(done)
+
+
+async def source_directory(tree: Tree, path: str) -> str:
+    """Return the directory that a source's path means, links followed; empty for the root.
+
+    Raises:
+        SourceError: there is none, or it is out of bounds.
+    """
+    place = await real_path(tree, clean_path(path))
+    if await tree.leaf(place) is not None:
+        raise SourceError(f"{path}: app path is not a directory")
+    if place and not await tree.entries(place):
+        raise SourceError(f"{path}: app path does not exist")
+    return place
 
 
 async def is_directory(tree: Tree, path: str) -> bool:
@@ -153,6 +167,10 @@ class FolderTree:
     def __init__(self, folder: Path, limits: TreeLimits | None = None) -> None:
         self._root = folder
         self._limits = limits or TreeLimits()
+
+    @property
+    def has_content_keys(self) -> bool:
+        return False  # they are paths
 
     async def entries(self, under: str) -> Mapping[str, Entry]:
         return await asyncio.to_thread(self._entries, under)

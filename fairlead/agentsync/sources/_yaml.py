@@ -284,15 +284,15 @@ def _number(text: str) -> int | float | None:
         for name, base in (("two", 2), ("eight", 8), ("sixteen", 16), ("ten", 10)):
             if found[name] is not None:
                 whole = int(found["sign"] + found[name], base)
-                return whole if _INT64_MIN <= whole <= _INT64_MAX else _whole(float(whole))
+                return whole if _INT64_MIN <= whole <= _INT64_MAX else whole_number(float(whole))
     if _FLOAT.fullmatch(text) is None:
         return None
     number = float(text)
     if math.isinf(number):
         return None
-    return _whole(number)
+    return whole_number(number)
 
 
-def _whole(number: float) -> int | float:
+def whole_number(number: float) -> int | float:
     """Return a number as others read it after Go wrote it: without a point if it is whole, in its shortest digits."""
     return int(Decimal(repr(number))) if number.is_integer() and abs(number) < _WHOLE_FLOAT_MAX else number

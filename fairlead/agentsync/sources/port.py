@@ -200,6 +200,11 @@ class Entry:
 class Tree(Protocol):
     """The files of one revision: a commit in a store, a directory on disk, an unpacked chart."""
 
+    @property
+    def has_content_keys(self) -> bool:
+        """Whether equal keys mean equal contents, now and later."""
+        ...
+
     async def entries(self, under: str) -> Mapping[str, Entry]:
         """Return the leaves at or below a path (empty: all), by path, sorted; empty when there is nothing.
 
