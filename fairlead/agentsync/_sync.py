@@ -69,6 +69,7 @@ class Manner:
     Attributes:
         prune: whether the operation asks for pruning.
         approved: whether deletions have been approved since the operation began.
+        confirms_all: whether every pruning has to be approved.
         migration_manager: whose client-side fields are taken over; empty: kubectl's.
         served: what the destination serves; None: it is not known, and not checked.
         refuses: why the project does not permit an object: (key, whether it is namespaced); empty: it does.
@@ -79,6 +80,7 @@ class Manner:
     dry_run: bool = False
     force: bool = False
     approved: bool = False
+    confirms_all: bool = False
     migration_manager: str = ""
     served: ServedKinds | None = None
     refuses: Callable[[ResourceKey, bool], str] = lambda key, namespaced: ""
@@ -424,13 +426,11 @@ class _Syncing:
     def _unconfirmed(self, doings: Iterable[_Doing]) -> list[_Doing]:
         if not self.manner.prune or self.manner.approved or self.manner.dry_run:
             return []
-        return [
-            doing
-            for doing in doings
-            if doing.task.is_prune
-            and doing.is_pending
-            and self.manner.options.prunes(doing.task.found) is Consent.CONFIRM
-        ]
+        return [doing for doing in doings if doing.task.is_prune and doing.is_pending and self._asks(doing.task.found)]
+
+    def _asks(self, found: Object) -> bool:
+        consent = self.manner.options.prunes(found)
+        return consent is Consent.CONFIRM or (self.manner.confirms_all and consent is Consent.ALLOWED)
 
     def _skip_prune(self, doing: _Doing) -> bool:
         """Note that an object is kept, if it is."""

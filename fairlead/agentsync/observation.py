@@ -141,7 +141,7 @@ class Observation:
         served: the kinds that it serves.
         destination: the cluster that the spec names.
         project: the AppProject that the spec names; None: there is none.
-        results: of the actions of the last decision, if no decision has seen them yet.
+        results: of the actions of the last decision, if no decision that was stored has seen them yet.
         is_acting: whether actions are being performed at this moment.
         acted_at: when the last ApplyWave or Prune of this process ended; None: there has been none.
         others: of objects that another Application tracks: that Application's name, by key.
