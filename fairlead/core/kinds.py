@@ -15,7 +15,7 @@ _S = TypeVar("_S", bound=HasMetadata)
 EMPTY = msgspec.Raw(b"{}")
 
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """Settings of every value that crosses the wire."""
 
 
@@ -184,8 +184,6 @@ class EndpointConditions(_Struct, frozen=True, kw_only=True):
 class TargetRef(_Struct, frozen=True, kw_only=True):
     kind: str = ""
     name: str = ""
-    namespace: str = ""
-    uid: str = ""
 
 
 class Endpoint(_Struct, frozen=True, kw_only=True):
@@ -200,9 +198,15 @@ class EndpointPort(_Struct, frozen=True, kw_only=True):
 
 
 class EndpointSlice(_Struct, frozen=True, kw_only=True):
+    """Where the pods of a Service are; its annotations and owners, which nobody reads, are not kept."""
+
     metadata: ObjectMeta = ObjectMeta()
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
+
+    def __post_init__(self) -> None:
+        slim = msgspec.structs.replace(self.metadata, annotations={}, owner_references=(), creation_timestamp=None)
+        msgspec.structs.force_setattr(self, "metadata", slim)
 
 
 class JobStatus(_Struct, frozen=True, kw_only=True):
@@ -264,14 +268,15 @@ def _decode_route(raw: bytes) -> Manifest:
     Which fields it owns in particular is most of what a route would take in memory.
     """
     found = decode_manifest(raw)
-    metadata = found.content.get("metadata")
+    content = found.content
+    metadata = content.get("metadata")
     entries = metadata.get("managedFields") if isinstance(metadata, dict) else None
     for entry in entries if isinstance(entries, list) else ():
         fields = entry.get("fieldsV1") if isinstance(entry, dict) else None
         if isinstance(fields, dict):
             spec = fields.get("f:spec")
             entry["fieldsV1"] = {"f:spec": {"f:rules": {}}} if isinstance(spec, dict) and "f:rules" in spec else {}
-    return found
+    return Manifest(metadata=found.metadata, raw=msgspec.json.encode(content))
 
 
 def _route(kind: str, plural: str) -> Kind[Manifest]:

@@ -6,6 +6,7 @@ we write patches and never whole objects back.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ class ObjectKey(NamedTuple):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class OwnerReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class OwnerReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """Who owns an object; `controller` marks the one that manages it."""
 
     api_version: str
@@ -34,12 +35,19 @@ class OwnerReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     controller: bool = False
     block_owner_deletion: bool = False
 
+    def __post_init__(self) -> None:
+        # Thousands of owners share a handful of kinds.
+        msgspec.structs.force_setattr(self, "api_version", sys.intern(self.api_version))
+        msgspec.structs.force_setattr(self, "kind", sys.intern(self.kind))
 
-class ObjectMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+
+_NOTHING: dict[str, str] = {}
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """What every object carries. Treat the mappings as read-only."""
 
     name: str = ""
-    generate_name: str = ""
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
@@ -51,6 +59,15 @@ class ObjectMeta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     annotations: dict[str, str] = {}
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Thousands of objects share a handful of namespaces, and most have no labels or no annotations.
+        if self.namespace:
+            msgspec.structs.force_setattr(self, "namespace", sys.intern(self.namespace))
+        if not self.labels:
+            msgspec.structs.force_setattr(self, "labels", _NOTHING)
+        if not self.annotations:
+            msgspec.structs.force_setattr(self, "annotations", _NOTHING)
 
     @property
     def key(self) -> ObjectKey:
@@ -112,10 +129,18 @@ class Kind(Generic[T]):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """An object that we merely carry: its metadata as values, the whole of it as plain JSON data."""
+    """An object that we merely carry: its metadata as values, the whole of it as JSON.
+
+    It is kept as text, which takes a quarter of the memory of the data.
+    """
 
     metadata: ObjectMeta
-    content: dict[str, Any]
+    raw: bytes
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The object as plain JSON data, made anew each time: the caller's own."""
+        return _plain.decode(self.raw)
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -128,7 +153,8 @@ _plain = msgspec.json.Decoder(dict[str, Any])
 
 def decode_manifest(raw: bytes) -> Manifest:
     """Return an object as a Manifest."""
-    return Manifest(metadata=_envelope.decode(raw).metadata, content=_plain.decode(raw))
+    _plain.decode(raw)  # what is no JSON object is found out here, and not by whoever reads it
+    return Manifest(metadata=_envelope.decode(raw).metadata, raw=bytes(raw))
 
 
 def struct_decoder(of: type[T]) -> Callable[[bytes], T]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic
@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 TOMBSTONE_SECONDS = 300.0  # longer than any watch event or reply can be late: calls end after 30 s
 
 Index = Callable[[T], Iterable[str]]
+_Keys = tuple[ObjectKey, ...] | set[ObjectKey]
+_TUPLE_MAX = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +95,8 @@ class Store(Generic[T]):
         self._namespace = namespace
         self._selector = selector
         self._index_functions: dict[str, Index[T]] = dict(indexes or {})
-        self._indexed: dict[str, dict[str, set[ObjectKey]]] = {index: {} for index in self._index_functions}
-        self._index_values: dict[ObjectKey, tuple[tuple[str, tuple[str, ...]], ...]] = {}
+        self._indexed: dict[tuple[str, str], _Keys] = {}  # by index and value
+        self._index_entries: dict[ObjectKey, tuple[tuple[str, str], ...]] = {}
         self._stored: dict[ObjectKey, T] = {}  # what the server said last
         self._anticipated: dict[ObjectKey, T] = {}
         self._shown: dict[ObjectKey, T] = {}  # what readers get: anticipated, else stored
@@ -118,7 +120,9 @@ class Store(Generic[T]):
         return [self._shown[key] for key in self._keys[first:after]]
 
     def by_index(self, index: str, value: str) -> Sequence[T]:
-        return [self._shown[key] for key in sorted(self._indexed[index].get(value, ()))]
+        if index not in self._index_functions:
+            raise KeyError(index)
+        return [self._shown[key] for key in sorted(self._indexed.get((index, value), ()))]
 
     def problems(self) -> Mapping[ObjectKey, Undecodable]:
         """Return the objects that exist but could not be decoded; they are not shown."""
@@ -355,12 +359,12 @@ class Store(Generic[T]):
         self._notify(Change(key=key, old=old, new=new, problem=self._problems.get(key)))
 
     def _show(self, key: ObjectKey, new: T | None) -> None:
-        for index, values in self._index_values.pop(key, ()):
-            for value in values:
-                keys = self._indexed[index][value]
-                keys.discard(key)
-                if not keys:
-                    del self._indexed[index][value]
+        for entry in self._index_entries.pop(key, ()):
+            rest = _without(self._indexed[entry], key)
+            if rest:
+                self._indexed[entry] = rest
+            else:
+                del self._indexed[entry]
         if new is None:
             if self._shown.pop(key, None) is not None:
                 del self._keys[bisect_left(self._keys, key)]
@@ -368,16 +372,15 @@ class Store(Generic[T]):
         if key not in self._shown:
             insort(self._keys, key)
         self._shown[key] = new
-        entries = tuple((index, self._values(index, new)) for index in self._index_functions)
-        for index, values in entries:
-            for value in values:
-                self._indexed[index].setdefault(value, set()).add(key)
+        entries = tuple((index, value) for index in self._index_functions for value in self._values(index, new))
+        for entry in entries:
+            self._indexed[entry] = _with(self._indexed.get(entry, ()), key)
         if entries:
-            self._index_values[key] = entries
+            self._index_entries[key] = entries
 
-    def _values(self, index: str, found: T) -> tuple[str, ...]:
+    def _values(self, index: str, found: T) -> Collection[str]:
         try:
-            return tuple(set(self._index_functions[index](found)))
+            return set(self._index_functions[index](found))
         except DECODE_ERRORS as error:
             log.debug(
                 "object_not_indexed", kind=self._name, object=str(found.metadata.key), index=index, error=str(error)
@@ -394,6 +397,21 @@ class Store(Generic[T]):
             callback(change)
         except Exception:
             log.exception("subscriber_failed", kind=self._name, object=str(change.key))
+
+
+def _with(keys: _Keys, key: ObjectKey) -> _Keys:
+    """Return the keys and one more; most values of most indexes have one key or two, and a set takes much room."""
+    if isinstance(keys, set):
+        keys.add(key)
+        return keys
+    return (*keys, key) if len(keys) < _TUPLE_MAX else {*keys, key}
+
+
+def _without(keys: _Keys, key: ObjectKey) -> _Keys:
+    if isinstance(keys, set):
+        keys.discard(key)
+        return keys
+    return tuple(one for one in keys if one != key)
 
 
 def _is_newer(meta: ObjectMeta, than: ObjectMeta) -> bool:

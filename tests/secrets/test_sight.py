@@ -14,9 +14,10 @@ from fairlead.core.objects import Manifest, ObjectKey, ObjectMeta
 from fairlead.runtime.store import Store as Cache
 from fairlead.secrets._opening import OpeningFailed, Stores
 from fairlead.secrets._questions import StoreName
-from fairlead.secrets._sight import DEFAULTS, SecretSettings, Sight, Views
+from fairlead.secrets._sight import Sight, Views
 from fairlead.secrets.kinds import ExternalSecret, SecretStore, TargetSecret
 from fairlead.secrets.observation import Readiness
+from fairlead.secrets.settings import SECRET_DEFAULTS, SecretSettings
 from fairlead.secrets.spec import StoreKind
 from fairlead.secrets.stores.port import StoreContext
 from fairlead.secrets.stores.registry import StoreProviders
@@ -46,13 +47,13 @@ def store(
 
 
 class Place:
-    def __init__(self, settings: SecretSettings = DEFAULTS, *, cluster: bool = True) -> None:
+    def __init__(self, settings: SecretSettings = SECRET_DEFAULTS, *, cluster: bool = True) -> None:
         self.clock = ManualClock()
         self.stores: Cache[SecretStore] = Cache("secretstores", self.clock)
         self.cluster_stores: Cache[SecretStore] = Cache("clustersecretstores", self.clock)
         self.namespaces: Cache[Manifest] = Cache(str(NAMESPACES), self.clock)
         labels = ObjectMeta(name="shop", labels={"team": "a"}, resource_version="1", uid="ns")
-        self.namespaces.put(Manifest(metadata=labels, content={}))
+        self.namespaces.put(Manifest(metadata=labels, raw=b"{}"))
         views = Views(
             external_secrets=Cache[ExternalSecret]("externalsecrets", self.clock),
             targets=Cache[TargetSecret]("secrets", self.clock),
@@ -79,9 +80,11 @@ def test_a_store_of_the_namespace_and_one_of_the_cluster_are_two() -> None:
     assert place.readiness(SHARED, "blog") is Readiness.READY
 
 
-@pytest.mark.parametrize("settings", [DEFAULTS, SecretSettings(cluster_stores=False)], ids=["no-view", "switched-off"])
+@pytest.mark.parametrize(
+    "settings", [SECRET_DEFAULTS, SecretSettings(cluster_stores=False)], ids=["no-view", "switched-off"]
+)
 def test_cluster_stores_that_are_not_served_are_missing(settings: SecretSettings) -> None:
-    place = Place(settings, cluster=settings is not DEFAULTS)
+    place = Place(settings, cluster=settings is not SECRET_DEFAULTS)
     place.cluster_stores.put(store(""))
     assert place.readiness(SHARED) is Readiness.MISSING
 

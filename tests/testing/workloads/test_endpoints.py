@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from fairlead.core.kinds import Service, ServicePort, ServiceSpec
@@ -22,7 +23,7 @@ def service(*ports: ServicePort, **spec: Any) -> Service:
 
 def stored(body: dict[str, Any], name: str = "web-abcde") -> Manifest:
     metadata = body["metadata"]
-    return Manifest(metadata=ObjectMeta(name=name, namespace="shop", labels=metadata["labels"]), content=body)
+    return Manifest(metadata=ObjectMeta(name=name, namespace="shop", labels=metadata["labels"]), raw=msgspec.json.encode(body))
 
 
 def created(*actions: endpoints.Action) -> list[dict[str, Any]]:
