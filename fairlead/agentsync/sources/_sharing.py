@@ -36,7 +36,7 @@ class Shared(Generic[Key, Answer]):
     A failure goes to those who waited and is not kept.
 
     Args:
-        window: seconds for which an answer is good.
+        window: seconds for which an answer is good; 0: it is for those who wait, and not kept.
         clock: seconds that only rise.
     """
 
@@ -69,6 +69,10 @@ class Shared(Generic[Key, Answer]):
                 question.is_stale = True  # nobody may join it any more
                 question.task.cancel()
 
+    def known(self) -> tuple[Key, ...]:
+        """Return what is kept or asked."""
+        return tuple({**self._kept, **self._asked})
+
     def forget(self, key: Key) -> None:
         """Drop what is kept: the next one asks, and what is under way is not kept."""
         self._kept.pop(key, None)
@@ -99,7 +103,7 @@ class Shared(Generic[Key, Answer]):
         question.has_begun = True
         began_at = self._clock()
         answer = await ask()
-        if not question.is_stale:
+        if not question.is_stale and self._window > 0:
             self._kept.pop(key, None)
             self._kept[key] = (began_at, answer)
             while len(self._kept) > KEPT_MAX:

@@ -14,7 +14,7 @@ from fairlead.agentsync.sources._revisions import Abbreviated, Ref, check_revisi
 from fairlead.agentsync.sources._sharing import Shared
 from fairlead.agentsync.sources._store import GitTree, Store
 from fairlead.agentsync.sources._tree import TreeLimits
-from fairlead.agentsync.sources._urls import locate
+from fairlead.agentsync.sources._urls import locate, normalise
 from fairlead.agentsync.sources.port import Freshness, Resolved, SourceError, Tree, Verification
 from fairlead.agentsync.sources.repositories import Repositories
 from fairlead.agentsync.sources.signatures import Signatures
@@ -102,9 +102,12 @@ class GitFetcher:
         await self._signatures().check(store, commit, await self._tag(key, store, source, commit), verification)
         return GitTree(store, commit)
 
-    def forget(self, url: str, *, project: str) -> None:
-        """Let the next question about a repository reach it: somebody said that it moved."""
-        self._refs.forget(_key(url, self._repositories().find(url, project=project)))
+    def forget(self, url: str) -> None:
+        """Let the next question about a repository reach it, with whatever credentials: somebody said that it moved."""
+        wanted = normalise(url)
+        for key, store in self._stores.items():
+            if normalise(store.location.address) == wanted:
+                self._refs.forget(key)
 
     async def _advertised(self, key: str, store: Store, freshness: Freshness) -> tuple[Ref, ...]:
         ask: Callable[[], Awaitable[tuple[Ref, ...]]] = store.advertised

@@ -8,15 +8,17 @@ commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fairlead.agentsync.resources import Object
 from fairlead.core.errors import FairleadError
 
 if TYPE_CHECKING:
+    from fairlead.agentsync.sources._access import Access
     from fairlead.agentsync.spec import Source
 
 
@@ -98,10 +100,12 @@ class Reference:
     Args:
         source: it, with `ref` set.
         revision: the commit that it resolved to.
+        verification: which signature that needs; policies differ by repository.
     """
 
     source: Source
     revision: str
+    verification: Verification = field(default_factory=Verification)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +142,7 @@ class Rendered:
     """The objects of one source, in the order in which its files name them; repeated ones are all there.
 
     Args:
-        objects: manifests; nobody may change them, they are shared with the cache's next answer only as copies.
+        objects: manifests, the caller's own: the next answer holds others.
         revision: the commit or chart version that all of them come from.
         source_type: which tool rendered them; None for a source that only serves value files.
         warnings: what a person should know (an ignored file, a broken link), one line each.
@@ -241,3 +245,19 @@ class Fetcher(Protocol):
             RepositoryError: it cannot be fetched.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetcherContext:
+    """What a plug-in's fetcher is made with.
+
+    Args:
+        folder: its own, private, for what it keeps; there may be something in it from an earlier run.
+        access: what opens a URL for a project, from the repository Secrets of this moment.
+    """
+
+    folder: Path
+    access: Callable[[str, str], Access]
+
+
+FetcherFactory: TypeAlias = Callable[[FetcherContext], Fetcher]
