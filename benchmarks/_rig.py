@@ -28,6 +28,7 @@ from fairlead.core.errors import AlreadyExists, Unavailable
 from fairlead.core.forwarding import Forwarding, R, Write
 from fairlead.core.objects import Kind, ObjectKey, T
 from fairlead.testing.kubelet import KubeletSettings
+from tests.children import bound
 from tests.controlplane import plane as planes
 from tests.controlplane.plane import ControlPlane
 from tests.controlplane.stage import BY_KIND, ROLLOUTS, SETS, Stage, Theatre, theatre
@@ -135,7 +136,7 @@ class Process:
         command = [sys.executable, "-c", "from fairlead.cli.main import main; main()", "controller"]
         ports = ("--host=127.0.0.1", f"--healthzPort={self.port}", "--metricsPort=0", "--loglevel=warning")
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([*command, *ports, *self.arguments], stdout=log, stderr=log)
+            self._process = subprocess.Popen(bound([*command, *ports, *self.arguments]), stdout=log, stderr=log)
 
     def stop(self) -> None:
         if self._process is not None:

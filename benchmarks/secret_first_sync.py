@@ -28,7 +28,7 @@ from typing import Any
 import structlog
 
 from fairlead.core.forwarding import Forwarding, R, Write
-from fairlead.secrets._planner import PlannerSettings
+from fairlead.secrets.settings import PlannerSettings
 from fairlead.testing.clock import run_virtual
 from tests.secrets.world import World
 

@@ -33,6 +33,7 @@ from fairlead.core.cluster import ApplyPatch, Cluster
 from fairlead.core.kinds import CRDS
 from fairlead.core.objects import Kind, ObjectKey, decode_manifest
 from fairlead.kube.config import connect
+from tests.children import bound
 from tests.controlplane import plane as planes
 from tests.controlplane.plane import ControlPlane
 from tests.secrets.stores import motoserver, openbao
@@ -235,7 +236,7 @@ class Process:
         self.started_at = time.monotonic()
         self._log = (folder / "controllers.log").open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks._secret_process", str(kubeconfig)],
+            bound([sys.executable, "-m", "benchmarks._secret_process", str(kubeconfig)]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -363,14 +364,14 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 async def settled(running: Process, audit: Audit, arguments: argparse.Namespace) -> None:
-    """Return in a quiet moment: the Events of the first sync are written, a whole cycle of refreshes is over."""
+    """Return in a quiet moment: all Events of the first sync are written, a whole cycle of refreshes is over."""
     refreshed, requests, quiet = 0, 1, 0
     deadline = time.monotonic() + SYNCING_SECONDS_MAX
     while time.monotonic() < deadline:
         await asyncio.sleep(0.5)
         found, requests = running.taken(), audit.requests().total()
         refreshed += found["refreshes"]
-        quiet = 0 if found["refreshes"] or requests else quiet + 1
+        quiet = 0 if found["refreshes"] or requests or found["pending_events"] else quiet + 1
         if refreshed >= arguments.secrets and quiet >= 4:
             return
     raise RuntimeError("there is no quiet moment between two cycles")

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from fairlead.analysis.status import Measurement
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(msgspec.Struct, frozen=True):
     """Ask the metric's source; the answer comes back as an Outcome of a later observation."""
 
     metric: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(msgspec.Struct, frozen=True):
     """Look at the metric's measurement in flight again."""
 
     metric: str
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(msgspec.Struct, frozen=True):
     """End the metric's measurement in flight, and whatever runs for it."""
 
     metric: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """Forget the question that is being asked for the metric: its answer is not wanted any more."""
 
     metric: str
 
 
-@dataclass(frozen=True, slots=True)
-class GarbageCollect:
+class GarbageCollect(msgspec.Struct, frozen=True):
     """Remove what these measurements of the metric left behind: they are about to be forgotten."""
 
     metric: str
     measurements: tuple[Measurement, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRun:
+class DeleteRun(msgspec.Struct, frozen=True):
     """Delete the run itself: it has been completed for as long as its ttlStrategy says."""
 
 

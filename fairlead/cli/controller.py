@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fairlead.cli._options import asynchronous
+from fairlead.cli._secret_options import secret_options
 from fairlead.cli.change import DURATION
+
+if TYPE_CHECKING:
+    from fairlead.secrets.settings import PlannerSettings, SecretSettings
 
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _FALLBACK_NAMESPACE = "argo-rollouts"  # as upstream, so that both look for the lease in the same place
@@ -32,6 +37,7 @@ _FALLBACK_NAMESPACE = "argo-rollouts"  # as upstream, so that both look for the 
 @click.option("--analysis-threads", type=click.IntRange(1, 1000), default=30, show_default=True, help="At a time.")
 @click.option("--secret-threads", type=click.IntRange(1, 1000), default=30, show_default=True, help="At a time.")
 @click.option("--secrets/--no-secrets", "with_secrets", default=True, show_default=True, help="Sync external secrets.")
+@secret_options
 @click.option("--rollout-resync", type=click.IntRange(1), default=900, show_default=True, help="Seconds.")
 @click.option(
     "--envoy-admin",
@@ -71,6 +77,8 @@ async def controller_(
     analysis_threads: int,
     secret_threads: int,
     with_secrets: bool,
+    secrets: SecretSettings,
+    stores: PlannerSettings,
     rollout_resync: int,
     envoy_admin: tuple[str, ...],
     settle: timedelta,
@@ -104,6 +112,8 @@ async def controller_(
         instance_id=instance_id,
         workers=Workers(rollouts=rollout_threads, analysis_runs=analysis_threads, external_secrets=secret_threads),
         with_secrets=with_secrets,
+        secrets=secrets,
+        stores=stores,
         traffic=Traffic(evidence=envoy_admin, settle=settle, drain=drain),
         serving=Serving(host=host, health_port=health_port, metrics_port=metrics_port),
         election=election if leader_elect else None,

@@ -28,6 +28,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("lint", "Check manifests offline: every error, with its field path."),
     "secrets": ("secrets", "Render templates of external secrets, look into stores."),
     "crds": ("crds", "Print the custom resource definitions."),
+    "manifests": ("manifests", "Print account, rights and Deployment of the controller."),
     "completion": ("completion", "Print the completion script for a shell."),
     "version": ("version", "Print the version."),
 }

@@ -25,6 +25,9 @@ from fairlead.runtime.leases import LeaderElection, LeaseSettings
 
 log = structlog.get_logger(__name__)
 
+# Decoding many small objects makes the collector run all the time; the library leaves this to the process.
+COLLECTOR_THRESHOLDS = (50_000, 20, 50)
+
 
 def identity() -> str:
     """Return a name that no other process has."""
@@ -62,8 +65,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None, context: str
     """
     from fairlead.kube.config import connect
 
-    # Decoding many small objects makes the collector run all the time; the library leaves this to the process.
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     metrics = ControllerMetrics()
     clock = SystemClock()
     async with await connect(kubeconfig=kubeconfig, context=context, hook=metrics) as cluster:

@@ -7,20 +7,18 @@ deleted object can stay. Source: argo-rollouts: controller/metrics/.
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fairlead import __version__
+from fairlead.controller.secret_metrics import SecretMetrics
 from fairlead.core.cluster import View
-from fairlead.core.conditions import Condition
 from fairlead.core.kinds import AnalysisRun, KindCondition, Rollout
-from fairlead.core.objects import Kind, ObjectKey
 
 _CONTROLLERS = ("rollout", "analysis_run", "externalsecret", "secretstore", "clustersecretstore")
 _BUCKETS = (0.01, 0.15, 0.25, 0.5, 1.0)  # upstream's
@@ -158,9 +156,13 @@ class ControllerMetrics:
     Attributes:
         registry: what `/metrics` prints; one per controller, never the process-wide default.
         requests: API requests by verb and resource since the start, for benchmarks and tests.
+        secrets: what is counted about external secrets.
+
+    Args:
+        secrets: makes the latter.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, secrets: Callable[[CollectorRegistry], SecretMetrics] = SecretMetrics) -> None:
         self.registry = CollectorRegistry()
         self.requests: Tally[tuple[str, str]] = Tally()
         self._gauges = _ObjectGauges()
@@ -178,63 +180,13 @@ class ControllerMetrics:
         self._events = Counter(
             "rollout_events", "Events that were recorded.", ("type", "reason"), registry=self.registry
         )
-        of_object = ("namespace", "name")
-        self._syncs = Counter("externalsecret_sync_calls", "Attempts to sync.", of_object, registry=self.registry)
-        self._sync_errors = _PlainCounter(
-            "externalsecret_sync_calls_error", "Attempts to sync that failed.", of_object, registry=self.registry
-        )
-        self._secret_conditions = {
-            name: Gauge(
-                f"{name}_status_condition",
-                "The status of a condition.",
-                (*of_object, "condition", "status"),
-                registry=self.registry,
-            )
-            for name in ("externalsecret", "secretstore", "clustersecretstore")
-        }
-        self._provider_calls = _PlainCounter(
-            "externalsecret_provider_api_calls_count",
-            "Calls to stores of secrets.",
-            ("provider", "call", "status"),
-            registry=self.registry,
-        )
+        self.secrets = secrets(self.registry)
         self._requests = Counter(
             "controller_clientset_k8s_request",
             "Requests to the API server.",
             ("verb", "kind", "status_code"),
             registry=self.registry,
         )
-
-    # --- external secrets: names of external-secrets' own metrics ----------------------------------------------------
-
-    def on_sync(self, key: ObjectKey, *, failed: bool) -> None:
-        """Count one attempt to sync an ExternalSecret."""
-        self._syncs.labels(key.namespace, key.name).inc()
-        if failed:
-            self._sync_errors.inc(key.namespace, key.name)
-
-    def on_condition(self, kind: Kind[Any], key: ObjectKey, condition: Condition) -> None:
-        """Show a condition of an ExternalSecret or a store; the opposite status becomes 0."""
-        gauge = self._secret_conditions.get(kind.kind.lower())
-        if gauge is None:
-            return
-        for status in ("True", "False"):
-            value = 1 if condition.status == status else 0
-            gauge.labels(key.namespace, key.name, condition.type, status).set(value)
-
-    def on_gone(self, kind: Kind[Any], key: ObjectKey) -> None:
-        """Forget an object: nothing of it is exposed any more."""
-        labels = {"namespace": key.namespace, "name": key.name}
-        gauge = self._secret_conditions.get(kind.kind.lower())
-        if gauge is not None:
-            gauge.remove_by_labels(labels)
-        if kind.kind == "ExternalSecret":
-            self._syncs.remove_by_labels(labels)
-            self._sync_errors.forget(key.namespace, key.name)
-
-    def on_provider_call(self, provider: str, call: str, succeeded: bool) -> None:
-        """Count one call to a store of secrets."""
-        self._provider_calls.inc(provider, call, "success" if succeeded else "error")
 
     def look(self, rollouts: View[Rollout], runs: View[AnalysisRun]) -> None:
         """Take the objects that the next exposition describes; called on the loop, before it is printed."""

@@ -20,7 +20,7 @@ from fairlead.core.kinds import EVENTS, NAMESPACES
 from fairlead.core.objects import HasMetadata, Kind, ObjectKey, ObjectMeta, T, parse_rfc3339
 from fairlead.secrets._opening import Stores
 from fairlead.secrets._schedule import due_at
-from fairlead.secrets._sight import DEFAULTS, Sight, Views
+from fairlead.secrets._sight import Sight, Views
 from fairlead.secrets._sources import store_names
 from fairlead.secrets.actions import AddFinalizer, DeleteTarget, Fetch
 from fairlead.secrets.kinds import (
@@ -34,6 +34,7 @@ from fairlead.secrets.kinds import (
 )
 from fairlead.secrets.machine import RETRY, SecretDecision, Subject, decide, is_valid, prepare
 from fairlead.secrets.observation import Observation, Readiness, StoreSeen
+from fairlead.secrets.settings import SECRET_DEFAULTS
 from fairlead.secrets.spec import RefreshPolicy, StoreKind
 from fairlead.secrets.status import ExternalSecretStatus, decode_status, decode_store_status
 from fairlead.secrets.stores.port import StoreContext
@@ -73,7 +74,7 @@ async def explain_external_secret(cluster: Cluster, clock: Clock, key: ObjectKey
     """
     found = await cluster.get(EXTERNAL_SECRETS, key)
     status = decode_status(found.status)
-    subject = prepare(found.metadata, found.spec, aligned=DEFAULTS.aligned)
+    subject = prepare(found.metadata, found.spec, aligned=SECRET_DEFAULTS.aligned)
     details: list[str] = []
     stores = await _stores(cluster, clock, subject)
     target, why = await _target(cluster, subject)
@@ -108,7 +109,7 @@ async def explain_store(cluster: Cluster, clock: Clock, key: ObjectKey) -> Expla
     known = _known_stores(clock).known(StoreKind(kind.kind), found)
     ready = status.ready
     blocker: Blocker | None = None
-    if known.controller not in ("", DEFAULTS.controller_class):
+    if known.controller not in ("", SECRET_DEFAULTS.controller_class):
         what = f'a controller of the class "{known.controller}" looks after it'
         blocker = Blocker(reason="OtherClass", what=what)
     elif known.error:
@@ -123,7 +124,7 @@ async def explain_store(cluster: Cluster, clock: Clock, key: ObjectKey) -> Expla
     details = []
     if known.store is not None:
         every = known.spec.revalidate_after if known.spec is not None else None
-        pause = int((every or DEFAULTS.store_interval).total_seconds())
+        pause = int((every or SECRET_DEFAULTS.store_interval).total_seconds())
         details.append(f"provider {known.store.provider}, validated every {pause} s")
     if known.is_referent:
         details.append("its identity is that of whoever uses it, so that it cannot be validated by itself")
@@ -166,7 +167,7 @@ async def _stores(cluster: Cluster, clock: Clock, subject: Subject) -> tuple[Sto
         cluster_stores=_Found(cluster_stores),
         namespaces=_Found(namespaces),
     )
-    sight = Sight(views, _known_stores(clock), clock, DEFAULTS)
+    sight = Sight(views, _known_stores(clock), clock, SECRET_DEFAULTS)
     return tuple(reach.seen for reach in sight.stores(names, namespace))
 
 
@@ -236,7 +237,7 @@ def _lateness(subject: Subject, status: ExternalSecretStatus, now: datetime) -> 
         return None
     if status.ready is None or not status.ready.is_true:
         return None
-    if now - at <= timing.interval + DEFAULTS.refresh_time_every + _LATE:
+    if now - at <= timing.interval + SECRET_DEFAULTS.refresh_time_every + _LATE:
         return None
     return f"the last refresh that was recorded is of {at:%Y-%m-%d %H:%M:%SZ}: no controller seems to be at work"
 

@@ -17,6 +17,7 @@ import structlog
 
 from fairlead.controller.metrics import ControllerMetrics
 from fairlead.controller.remote_clusters import RemoteClusters
+from fairlead.controller.settings import Settings
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster
 from fairlead.core.kinds import NAMESPACES
@@ -25,6 +26,7 @@ from fairlead.runtime.cached import CachedCluster
 from fairlead.runtime.events import EventRecorder
 from fairlead.runtime.informers import Informers, feed, own_key
 from fairlead.runtime.loop import Controller
+from fairlead.runtime.store import Change
 from fairlead.runtime.store import Store as Cache
 from fairlead.runtime.workqueue import WorkQueue
 from fairlead.secrets._opening import Stores
@@ -50,8 +52,7 @@ class SecretsPart:
     Args:
         cluster: is watched and written to, behind the fence if there is one.
         as_manager: the same cluster as a field manager of that name sees it.
-        namespace: the only one to work in; empty: all, and ClusterSecretStores too.
-        workers: syncs at a time; each waits for three writes, one after the other.
+        settings: of the controller; in a single namespace there are no ClusterSecretStores.
     """
 
     def __init__(
@@ -61,19 +62,19 @@ class SecretsPart:
         *,
         as_manager: Callable[[str], Cluster],
         metrics: ControllerMetrics,
-        namespace: str,
-        workers: int,
+        settings: Settings,
         rng: random.Random,
     ) -> None:
+        namespace = settings.namespace
         self._informers = informers = Informers(cluster, clock, namespace=namespace, rng=rng)
         external_secrets = informers.add(EXTERNAL_SECRETS, indexes=EXTERNAL_SECRET_INDEXES)
         targets = informers.add(TARGETS, label_selector=MANAGED_SELECTOR, indexes=TARGET_INDEXES)
         stores: dict[Kind[Any], Cache[Any]] = {SECRET_STORES: informers.add(SECRET_STORES)}
-        if not namespace:
+        if not namespace and settings.secrets.cluster_stores:
             stores[CLUSTER_SECRET_STORES] = informers.add(CLUSTER_SECRET_STORES)
         namespaces: Cache[Manifest] | None = None if namespace else informers.add(NAMESPACES)
         caches: dict[Kind[Any], Cache[Any]] = {TARGETS: targets, EXTERNAL_SECRETS: external_secrets}
-        self._planner = Planner(clock)
+        self._planner = Planner(clock, settings=settings.stores, rng=rng)
         self._events = EventRecorder(cluster, clock, component=COMPONENT, rng=rng)
         self._threads = ThreadPoolExecutor(_TEMPLATE_THREADS, thread_name_prefix="templates")
         opened = Stores(
@@ -83,7 +84,7 @@ class SecretsPart:
                 credentials=ClusterCredentials(cluster),
                 clusters=RemoteClusters(),
                 environment={name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-                observe_call=metrics.on_provider_call,
+                observe_call=metrics.secrets.on_provider_call,
             ),
         )
         queue: WorkQueue[ObjectKey] = WorkQueue(clock, rng=rng)
@@ -103,19 +104,22 @@ class SecretsPart:
             wake=queue.add,
             as_manager=lambda name: CachedCluster(as_manager(name), caches, clock),
             executor=self._threads,
-            hook=metrics,
+            hook=metrics.secrets,
             rng=rng,
+            settings=settings.secrets,
         )
         triggers = Triggers(external_secrets)
         feed(external_secrets, queue, own_key)
         feed(targets, queue, triggers.by_target)
+        if namespaces is not None:
+            namespaces.subscribe(_relabelled(queue, triggers))
         self._controllers = [
             Controller(
                 "externalsecret",
                 queue,
                 self._secrets.reconcile,
                 clock=clock,
-                workers=workers,
+                workers=settings.workers.external_secrets,
                 hook=metrics,
                 rng=rng,
             )
@@ -133,8 +137,9 @@ class SecretsPart:
                 clock,
                 recorder=self._events,
                 wake=store_queue.add,
-                hook=metrics,
+                hook=metrics.secrets,
                 rng=rng,
+                settings=settings.secrets,
             )
             self._stores.append(reconciler)
             feed(view, store_queue, own_key)
@@ -182,6 +187,24 @@ class SecretsPart:
         """Whether there is anything to finish."""
         return self._informers.has_synced
 
+    @property
+    def pending_events(self) -> int:
+        """How many Events wait to be written."""
+        return self._events.pending
+
     def troubles(self) -> list[str]:
         """Return why caches may be behind, one sentence per kind."""
         return [f"{kind}: {why}" for kind, why in self._informers.troubles().items()]
+
+
+def _relabelled(queue: WorkQueue[ObjectKey], triggers: Triggers) -> Callable[[Change[Manifest]], None]:
+    """Return what wakes the ExternalSecrets of a namespace: its labels open and close ClusterSecretStores to it."""
+
+    def on_change(change: Change[Manifest]) -> None:
+        if change.is_initial or change.old is None or change.new is None:
+            return  # of a namespace that comes or goes, its ExternalSecrets come and go as well
+        if change.old.metadata.labels != change.new.metadata.labels:
+            for key in triggers.by_namespace(change.new):
+                queue.add(key)
+
+    return on_change

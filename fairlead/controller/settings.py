@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from fairlead.secrets.settings import PlannerSettings, SecretSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
@@ -79,4 +81,6 @@ class Settings:
     resync: timedelta = timedelta(minutes=15)
     stop_grace: timedelta = timedelta(seconds=10)
     with_secrets: bool = True  # whether external secrets are synced
+    secrets: SecretSettings = field(default_factory=SecretSettings)  # how they are served
+    stores: PlannerSettings = field(default_factory=PlannerSettings)  # how the stores that they come from are asked
     prometheus_address: str = ""  # for prometheus metrics that name no address

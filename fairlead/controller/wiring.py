@@ -361,8 +361,7 @@ class ReferenceController:
             self.clock,
             as_manager=lambda name: self._fenced(as_manager(name)),
             metrics=self.metrics,
-            namespace=self.settings.namespace,
-            workers=self.settings.workers.external_secrets,
+            settings=self.settings,
             rng=self.rng,
         )
 

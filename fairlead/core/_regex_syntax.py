@@ -10,20 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from fairlead.core.errors import FairleadError
+from fairlead.core._regex_basics import RegexError, is_word
 
 NESTING_MAX: Final = 100
 REPEAT_MAX: Final = 1000  # as in RE2
 
 _LAST: Final = 0x10FFFF
-
-
-class RegexError(FairleadError):
-    """The pattern is none, or is one that a linear-time engine cannot run; the text is Go's own."""
-
-
-class RegexLimit(FairleadError):
-    """This pattern would need too much work on this text."""
 
 
 Ranges = tuple[tuple[int, int], ...]
@@ -483,10 +475,6 @@ def _complement(ranges: Ranges) -> Ranges:
     if at <= _LAST:
         found.append((at, _LAST))
     return tuple(found)
-
-
-def is_word(character: str) -> bool:
-    return character.isascii() and (character.isalnum() or character == "_")
 
 
 @dataclass(frozen=True, slots=True)

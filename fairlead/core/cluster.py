@@ -9,23 +9,22 @@ Errors: every method raises only branches of `ClusterError` (and `asyncio.Cancel
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, Protocol
+
+import msgspec
 
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta, T, T_co
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undecodable:
+class Undecodable(msgspec.Struct, frozen=True, kw_only=True):
     """An object that its kind could not decode; `error` names field path, found and expected."""
 
     metadata: ObjectMeta
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page(Generic[T]):
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One page of a list. `resource_version` is where a watch may start once the last page is read."""
 
     items: tuple[T, ...]
@@ -43,8 +42,7 @@ class EventType(StrEnum):
     BOOKMARK = "BOOKMARK"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchEvent(Generic[T]):
+class WatchEvent(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One change. `object` is None only for a bookmark, which carries just the resourceVersion."""
 
     type: EventType
@@ -52,8 +50,7 @@ class WatchEvent(Generic[T]):
     resource_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class MergePatch:
+class MergePatch(msgspec.Struct, frozen=True):
     """RFC 7386. A `metadata.resourceVersion` in the body is a precondition (Conflict).
 
     A `metadata.uid` is one on the main object only: servers ignore it on subresources.
@@ -62,15 +59,13 @@ class MergePatch:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class JsonPatch:
+class JsonPatch(msgspec.Struct, frozen=True):
     """RFC 6902; a failed `test` is `Invalid`."""
 
     operations: Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyPatch:
+class ApplyPatch(msgspec.Struct, frozen=True):
     """Server-side apply with the port's field manager: the body holds only fields that we own."""
 
     body: Mapping[str, Any]
@@ -80,8 +75,7 @@ class ApplyPatch:
 Patch = MergePatch | JsonPatch | ApplyPatch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preconditions:
+class Preconditions(msgspec.Struct, frozen=True, kw_only=True):
     """What must still be true of an object for it to be deleted; violated: Conflict."""
 
     uid: str = ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from functools import cached_property
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
@@ -55,7 +56,7 @@ class Decoder(Generic[T]):
     """
 
     def __init__(self, of: type[T], *, root: str, opaque: Collection[str] = ()) -> None:
-        self._decoder = msgspec.json.Decoder(of)
+        self._of = of
         self._root = root
         self._opaque = frozenset(opaque)
 
@@ -75,13 +76,18 @@ class Decoder(Generic[T]):
             if b"null" in data:
                 data = self._without_nulls(data)
             try:
-                return self._decoder.decode(data)
+                return self._typed.decode(data)
             except msgspec.ValidationError as error:
                 raise explain(error, msgspec.json.decode(data), root=self._root) from None
         except RecursionError:
             raise SpecError("nested too deeply", path=self._root) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SpecError(f"not valid JSON: {error}", path=self._root) from None
+
+    @cached_property
+    def _typed(self) -> msgspec.json.Decoder[T]:
+        """Made when it is first needed: msgspec looks at every type below, which takes longer than many an import."""
+        return msgspec.json.Decoder(self._of)
 
     def _without_nulls(self, data: bytes) -> bytes:
         # One level at a time, as raw JSON, so that what is opaque stays byte-equal.

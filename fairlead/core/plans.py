@@ -5,28 +5,26 @@ The rollout's machine asks, `fairlead.analysis` answers from the templates, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class TemplateRef:
+
+class TemplateRef(msgspec.Struct, frozen=True):
     """A template that a stanza names; `cluster_scope` True: a ClusterAnalysisTemplate."""
 
     name: str
     cluster_scope: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PlanArg:
+class PlanArg(msgspec.Struct, frozen=True):
     """An argument as the rollout resolved it; a value of None: named without a value."""
 
     name: str
     value: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanRequest:
+class PlanRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One analysis stanza of a Rollout, with its arguments resolved."""
 
     namespace: str
@@ -38,8 +36,7 @@ class PlanRequest:
     instance_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The answer: the AnalysisRun's spec as JSON data (same request, same bytes), or why there can be none.
 
     Attributes:
@@ -48,7 +45,7 @@ class Plan:
         value: what stands there, as the InvalidSpec condition quotes it: a template's name, or all of them.
     """
 
-    spec: dict[str, Any] = field(default_factory=dict)
+    spec: dict[str, Any] = msgspec.field(default_factory=dict)
     error: str = ""
     field: str = ""
     value: str = ""

@@ -14,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fairlead.core._regex_program import Instruction, Program
-from fairlead.core._regex_syntax import RegexError, RegexLimit, is_word, parse
+from fairlead.core._regex_basics import RegexError, RegexLimit, is_word
+
+if TYPE_CHECKING:
+    from fairlead.core._regex_program import Instruction
 
 __all__ = ["Match", "Pattern", "RegexError", "RegexLimit", "Work", "compile", "expand"]
 
@@ -76,6 +78,10 @@ class Pattern:
     """A compiled pattern. Safe to share; its cache of automaton states is bounded."""
 
     def __init__(self, pattern: str) -> None:
+        # The parser is loaded with the first pattern: many a process never compiles one.
+        from fairlead.core._regex_program import Program
+        from fairlead.core._regex_syntax import parse
+
         if len(pattern) > PATTERN_LENGTH_MAX:
             raise RegexError("error parsing regexp: expression too large")
         syntax = parse(pattern)

@@ -7,9 +7,10 @@ must not fail a rollout in a worse way than "not found".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from fairlead.core.objects import Manifest, ObjectKey, parse_rfc3339
 from fairlead.mesh_routing.spec import RouteRef
@@ -18,8 +19,7 @@ GATEWAY_GROUP = "gateway.networking.k8s.io"
 DEFAULT_WEIGHT = 1  # of a backendRef that names none; not 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParentRef:
+class ParentRef(msgspec.Struct, frozen=True, kw_only=True):
     """Where a route is attached, with group, kind and namespace defaulted."""
 
     group: str
@@ -38,8 +38,7 @@ class ParentRef:
         return f"{self.kind} {self.namespace}/{self.name}{port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendRef:
+class BackendRef(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of a rule's backendRefs, with defaults filled in."""
 
     group: str
@@ -55,8 +54,7 @@ class BackendRef:
         return ObjectKey(self.namespace, self.name) if self.group == "" and self.kind == "Service" else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One rule; `content` is its JSON data."""
 
     index: int
@@ -65,8 +63,7 @@ class Rule:
     content: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteCondition:
+class RouteCondition(msgspec.Struct, frozen=True, kw_only=True):
     """A condition of a route's parent."""
 
     type: str
@@ -76,8 +73,7 @@ class RouteCondition:
     observed_generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParentStatus:
+class ParentStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What one controller says of the route at one parent."""
 
     parent: ParentRef
@@ -88,16 +84,14 @@ class ParentStatus:
         return next((condition for condition in self.conditions if condition.type == type_), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
+class Writer(msgspec.Struct, frozen=True, kw_only=True):
     """A field manager that owns the route's rules, and when it last wrote."""
 
     manager: str
     at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A route as the decisions of this package see it; `manifest` is what it was read from."""
 
     ref: RouteRef

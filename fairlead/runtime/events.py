@@ -51,6 +51,8 @@ class EventSettings:
         workers: how many objects' events are written at a time.
         writes_burst: so many requests may be spent on events without delay, whatever they are about,
         writes_per_second: and so many each second from then on. None: events never wait.
+        drain_seconds: where events of many objects wait, the rate rises with their number, so that all are told within
+            two or three times this time: a thousand new objects would be waiting for minutes.
     """
 
     merge_seconds: float = 600.0
@@ -62,6 +64,7 @@ class EventSettings:
     workers: int = 2
     writes_burst: int = 40
     writes_per_second: float | None = 3.0
+    drain_seconds: float = 30.0
 
 
 DEFAULTS = EventSettings()
@@ -290,9 +293,9 @@ class EventRecorder:
 
     def _wait_seconds(self, uid: str) -> float:
         """Take one request out of the share; return how long to wait when there is none."""
-        rate = self._settings.writes_per_second
-        if rate is None:
+        if self._settings.writes_per_second is None:
             return 0.0
+        rate = max(self._settings.writes_per_second, len(self._made_to_wait) / self._settings.drain_seconds)
         now = self._clock.monotonic()
         left, since = self._share
         left = min(float(self._settings.writes_burst), left + (now - since) * rate)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fairlead.core.errors import FairleadError, ProviderError, SpecError
 from fairlead.core.objects import ObjectMeta
 from fairlead.secrets import _validation
-from fairlead.secrets._planner import StoreHandle
+from fairlead.secrets._questions import StoreHandle
 from fairlead.secrets.kinds import SecretStore
 from fairlead.secrets.spec import SecretStoreSpec, StoreKind, decode_store_spec
 from fairlead.secrets.stores import port
@@ -45,7 +45,7 @@ class KnownStore:
     @property
     def is_referent(self) -> bool:
         """Whether its identity is that of whoever uses it."""
-        if self.provider is None or self.store is None or self.store.kind is not port.StoreKind.CLUSTER:
+        if self.provider is None or self.store is None or self.store.kind is not StoreKind.CLUSTER:
             return False
         return self.provider.is_referent(self.store)
 
@@ -114,7 +114,7 @@ class Stores:
         if problems:
             return KnownStore(metadata=meta, spec=spec, error="; ".join(map(str, problems)))
         try:
-            store = store_spec(spec, kind=port.StoreKind(str(kind)), key=meta.key)
+            store = store_spec(spec, kind=kind, key=meta.key)
             provider = self._provider(store.provider)
             problems = provider.validate_spec(store)
         except SpecError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import View
@@ -14,35 +13,9 @@ from fairlead.secrets._opening import KnownStore, Stores
 from fairlead.secrets._questions import StoreName
 from fairlead.secrets.kinds import ExternalSecret, SecretStore, TargetSecret
 from fairlead.secrets.observation import Readiness, StoreSeen
+from fairlead.secrets.settings import SecretSettings
 from fairlead.secrets.spec import StoreKind
 from fairlead.secrets.status import decode_store_status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretSettings:
-    """How ExternalSecrets are served.
-
-    Attributes:
-        controller_class: stores of another class are somebody else's.
-        cluster_stores: whether ClusterSecretStores are served.
-        flood_gate: whether a store must be Ready before it is asked.
-        aligned: let those who share store and interval refresh together, so that they share reads. Nobody refreshes
-            later than asked; the first interval of each is shorter.
-        refresh_time_every: a status in which only refreshTime would change is written at most that often.
-        unvalidated: for so long after its creation a store without a condition is waited for, and is no error.
-        store_interval: pause between two validations of a store that says nothing itself.
-    """
-
-    controller_class: str = "default"
-    cluster_stores: bool = True
-    flood_gate: bool = True
-    aligned: bool = True
-    refresh_time_every: timedelta = timedelta(hours=1)
-    unvalidated: timedelta = timedelta(minutes=1)
-    store_interval: timedelta = timedelta(minutes=5)
-
-
-DEFAULTS = SecretSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

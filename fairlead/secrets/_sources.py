@@ -200,8 +200,8 @@ def _check_null(key: str, value: SecretBytes, policy: NullBytePolicy | None) -> 
 
 
 def _document(ref: RemoteRef) -> port.RemoteRef:
-    metadata = port.MetadataPolicy.FETCH if ref.metadata_policy is MetadataPolicy.FETCH else port.MetadataPolicy.NONE
-    return port.RemoteRef(key=ref.key, version=ref.version, metadata_policy=metadata)
+    policy = ref.metadata_policy or MetadataPolicy.NONE
+    return port.RemoteRef(key=ref.key, version=ref.version, metadata_policy=policy)
 
 
 def _search(find: Find) -> Search:

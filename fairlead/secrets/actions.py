@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+
+import msgspec
 
 from fairlead.core.objects import ObjectKey
 from fairlead.secrets.observation import Fetched
@@ -17,18 +18,15 @@ class Urgency(IntEnum):
     REFRESH = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AddFinalizer:
+class AddFinalizer(msgspec.Struct, frozen=True):
     """Be asked before the object goes."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveFinalizer:
+class RemoveFinalizer(msgspec.Struct, frozen=True):
     """Let the object go."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True, kw_only=True):
     """Read all values; the answer is a Fetched or a Failed of a later observation.
 
     Attributes:
@@ -39,15 +37,13 @@ class Fetch:
     not_before: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteTarget:
+class WriteTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Make the Secret what template and values say, or leave it if it is that."""
 
     fetched: Fetched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteTarget:
+class DeleteTarget(msgspec.Struct, frozen=True, kw_only=True):
     """Delete the Secret, if it is still controlled by this ExternalSecret.
 
     Attributes:
@@ -57,8 +53,7 @@ class DeleteTarget:
     fetched: Fetched | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteOrphans:
+class DeleteOrphans(msgspec.Struct, frozen=True, kw_only=True):
     """Delete Secrets of earlier names, if they are still controlled by this ExternalSecret."""
 
     keys: tuple[ObjectKey, ...]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+import msgspec
 
 from fairlead.core.objects import ObjectKey
 from fairlead.secrets.kinds import TargetSecret
@@ -22,8 +23,7 @@ class Readiness(StrEnum):
     MISSING = "Missing"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSeen:
+class StoreSeen(msgspec.Struct, frozen=True, kw_only=True):
     """One store that an ExternalSecret refers to.
 
     Attributes:
@@ -38,8 +38,7 @@ class StoreSeen:
     denial: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """Everything was read, completely.
 
     Attributes:
@@ -62,16 +61,14 @@ class Change(StrEnum):
     ABSENT = "Absent"  # there is none, and it is not ours to create
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(msgspec.Struct, frozen=True, kw_only=True):
     """The Secret is as it should be."""
 
     change: Change
     fetched: Fetched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deleted:
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
     """The Secret is gone, since nothing is left of it at the provider.
 
     Attributes:
@@ -82,8 +79,7 @@ class Deleted:
     fetched: Fetched
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
     """The Secret stays as it is.
 
     Attributes:
@@ -102,16 +98,14 @@ class Failed:
 Outcome = Fetched | Written | Deleted | Failed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What the last Events said, so that no Event repeats what nothing has changed about."""
 
     error: str = ""
     missing: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """Everything outside of object and status that a decision depends on.
 
     Attributes:
@@ -138,5 +132,5 @@ class Observation:
     retry_at: datetime | None = None
     has_changed: bool = True
     stores_changed: bool = False
-    told: Told = field(default_factory=Told)
+    told: Told = msgspec.field(default_factory=Told)
     jitter: float = 0.0

@@ -25,7 +25,8 @@ from fairlead.secrets._opening import KnownStore, OpeningFailed, Stores
 from fairlead.secrets._planner import Planner
 from fairlead.secrets.kinds import SecretStore
 from fairlead.secrets.machine import RETRY
-from fairlead.secrets.reconciler import DEFAULTS, Recorder, SecretSettings, SyncHook
+from fairlead.secrets.reconciler import Recorder, SyncHook
+from fairlead.secrets.settings import SECRET_DEFAULTS, SecretSettings
 from fairlead.secrets.spec import StoreKind
 from fairlead.secrets.status import (
     StoreReason,
@@ -120,7 +121,7 @@ class StoreReconciler:
         wake: Callable[[ObjectKey], None],
         hook: SyncHook | None = None,
         rng: random.Random | None = None,
-        settings: SecretSettings = DEFAULTS,
+        settings: SecretSettings = SECRET_DEFAULTS,
     ) -> None:
         self._kind = kind
         self._store_kind = StoreKind(kind.kind)
@@ -174,11 +175,13 @@ class StoreReconciler:
     # --- validating ---------------------------------------------------------------------------------------------------
 
     async def _validate(self, key: ObjectKey, live: _Live, known: KnownStore) -> None:
-        generation = live.generation
+        generation, began_at = live.generation, self._clock.monotonic()
         try:
             found = verdict(await self._answer(known))
         finally:
             live.task = None
+        if self._hook is not None:
+            self._hook.on_duration(self._kind, key, self._clock.monotonic() - began_at)
         if self._live.get(key) is live:
             if live.generation == generation:
                 self._take(live, known, found)

@@ -107,9 +107,10 @@ def test_what_happens_is_counted() -> None:
     metrics.on_event("Normal", "RolloutUpdated")
     metrics.on_request("patch", "rollouts.argoproj.io", 200, 0.01)
     key = ObjectKey("shop", "db")
-    metrics.on_sync(key, failed=True)
-    metrics.on_provider_call("fake", "GetSecret", False)
-    metrics.on_condition(SECRETS, key, Condition(type="Ready", status="False", reason="SecretSyncedError"))
+    metrics.secrets.on_sync(key, failed=True)
+    metrics.secrets.on_provider_call("fake", "GetSecret", False)
+    metrics.secrets.on_condition(SECRETS, key, Condition(type="Ready", status="False", reason="SecretSyncedError"))
+    metrics.secrets.on_duration(SECRETS, key, 0.25)
     text = generate_latest(metrics.registry).decode()
     expected = (
         'rollout_reconcile_bucket{le="0.15"} 2.0',
@@ -118,10 +119,13 @@ def test_what_happens_is_counted() -> None:
         'rollout_events_total{reason="RolloutUpdated",type="Normal"} 1.0',
         'controller_clientset_k8s_request_total{kind="rollouts.argoproj.io",status_code="200",verb="patch"} 1.0',
         'externalsecret_sync_calls_error{name="db",namespace="shop"} 1.0',
+        'externalsecret_sync_calls_total{name="db",namespace="shop"} 1.0',
+        'externalsecret_reconcile_duration{name="db",namespace="shop"} 2.5e+08',
+        'externalsecret_status_condition{condition="Ready",name="db",namespace="shop",status="True"} 0.0',
         'externalsecret_provider_api_calls_count{call="GetSecret",provider="fake",status="error"} 1.0',
         'externalsecret_status_condition{condition="Ready",name="db",namespace="shop",status="False"} 1.0',
     )
     assert [line for line in expected if line not in text] == []
     assert metrics.requests["patch", "rollouts.argoproj.io"] == 1
-    metrics.on_gone(SECRETS, key)
+    metrics.secrets.on_gone(SECRETS, key)
     assert 'name="db"' not in generate_latest(metrics.registry).decode()

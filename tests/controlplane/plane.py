@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.children import bound, sigterm_as_interrupt
 from tests.controlplane import build
 
 _STARTING_SECONDS_MAX = 90
@@ -56,13 +57,20 @@ class ControlPlane:
         """Return a kubeconfig of one of the users in `tokens`."""
         assert self.folder is not None, "a cluster that was not started here has one kubeconfig only"
         path = self.folder / f"{user}.kubeconfig"
-        path.write_text(self.kubeconfig_text(user))
+        _write_whole(path, self.kubeconfig_text(user))
         return path
 
     def kubeconfig_text(self, user: str, *, server: str = "") -> str:
         """Return the text of a user's kubeconfig; `server`: lead there instead, to a proxy for instance."""
         assert self.folder is not None, "a cluster that was not started here has one kubeconfig only"
         return _kubeconfig(server or self.server, self.tokens[user], self.folder / "certs" / "apiserver.crt")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that others may be reading: they see the old text or the new one, and never half of it."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
 
 
 def free_ports(count: int) -> list[int]:
@@ -128,7 +136,7 @@ class _Parts:
         self._flags[part] = flags
         with (self._folder / f"{part}.log").open("ab") as log:
             process = subprocess.Popen(
-                [*self._commands[part], *flags],
+                bound([*self._commands[part], *flags]),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -191,7 +199,10 @@ def started(*, users: tuple[str, ...] = ("admin", "fairlead", "kubelet")) -> Ite
         build.Absent: this machine has no way to get one.
     """
     commands = assets()
-    with tempfile.TemporaryDirectory(prefix="fairlead-controlplane-", ignore_cleanup_errors=True) as name:
+    with (
+        sigterm_as_interrupt(),
+        tempfile.TemporaryDirectory(prefix="fairlead-controlplane-", ignore_cleanup_errors=True) as name,
+    ):
         folder = Path(name)
         (folder / "certs").mkdir()
         tokens = {user: secrets.token_hex(16) for user in dict.fromkeys(("admin", *users))}
@@ -236,6 +247,8 @@ def started(*, users: tuple[str, ...] = ("admin", "fairlead", "kubelet")) -> Ite
                 f"--service-account-signing-key-file={key}",
                 "--service-cluster-ip-range=10.0.0.0/16",
                 "--disable-admission-plugins=ServiceAccount",
+                # Off by default, on in hardened clusters: owner references are for those who may finalize the owner.
+                "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
                 "--allow-privileged=true",
                 f"--audit-policy-file={folder / 'audit-policy.yaml'}",
                 f"--audit-log-path={folder / 'audit.log'}",
@@ -245,7 +258,7 @@ def started(*, users: tuple[str, ...] = ("admin", "fairlead", "kubelet")) -> Ite
             (folder / "certs" / "apiserver.crt").exists() or (folder / "certs" / "apiserver.crt").write_text(
                 certificate
             )
-            plane.kubeconfig.write_text(_kubeconfig(server, tokens["admin"], folder / "certs" / "apiserver.crt"))
+            _write_whole(plane.kubeconfig, _kubeconfig(server, tokens["admin"], folder / "certs" / "apiserver.crt"))
             shared = [
                 f"--kubeconfig={plane.kubeconfig}",
                 f"--authentication-kubeconfig={plane.kubeconfig}",

@@ -14,6 +14,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+_ROOT = str(Path(__file__).resolve().parents[2])
 _PRELOADED = [
     "fairlead.cli.controller",
     "fairlead.cli.main",
@@ -25,6 +26,9 @@ _PRELOADED = [
 
 def context() -> ForkServerContext:
     """Return the context whose processes start with the controller's modules imported."""
+    # Under plain `pytest`, `tests` has been found without its folder on the path; a new process must find it too.
+    if _ROOT not in sys.path:
+        sys.path.append(_ROOT)
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(_PRELOADED)
     return found

@@ -76,6 +76,9 @@ class Syncs:
         self.counts[key] = self.counts.get(key, 0) + 1
         self.changed.set()
 
+    def on_duration(self, kind: Kind[Any], key: ObjectKey, seconds: float) -> None:
+        """Nobody asks for it here."""
+
     def on_condition(self, kind: Kind[Any], key: ObjectKey, condition: Condition) -> None:
         """Nothing is counted."""
 

@@ -439,6 +439,22 @@ def test_objects_share_what_there_is() -> None:
         assert positions == sorted(positions)
 
 
+def test_a_thousand_new_objects_are_told_about_within_two_minutes() -> None:
+    """By the share alone their Events would take 320 s, and come when everybody has looked in vain."""
+
+    async def story(recorder: EventRecorder, api: Api) -> None:
+        for number in range(1000):
+            recorder.record(ROLLOUTS, about(f"db-{number}"), Event("Created", "secret created"))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(110)
+        assert recorder.pending == 0
+
+    api = play(story)
+    assert len(api.calls) == len(api.stored) == 1000
+    times = [at for at, _, _ in api.calls]
+    assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 80, "and never all at once"
+
+
 def test_a_warning_neither_waits_nor_is_told_with_others() -> None:
     async def story(recorder: EventRecorder, api: Api) -> None:
         for number in range(4):

@@ -17,9 +17,8 @@ from fairlead.core.cluster import Cluster
 from fairlead.core.errors import Forbidden, Invalid
 from fairlead.core.kinds import SECRETS
 from fairlead.core.objects import ObjectKey
-from fairlead.secrets._planner import PlannerSettings
 from fairlead.secrets.kinds import EXTERNAL_SECRETS, SECRET_STORES, TARGETS
-from fairlead.secrets.reconciler import SecretSettings
+from fairlead.secrets.settings import PlannerSettings, SecretSettings
 from fairlead.secrets.stores.port import Denied, StoreUnavailable, Throttled
 from fairlead.testing.clock import run_virtual
 from fairlead.testing.faults import Faults, FaultyCluster, KillPoint, kill_points
@@ -480,11 +479,10 @@ def test_what_is_kept_in_memory_between_refreshes_holds_no_value() -> None:
         async with world.controller(settings=SecretSettings(aligned=False)) as reconciler:
             await asyncio.sleep(20)
             assert world.data() == {"password": MARKER.encode()}
-            live = reconciler._live[KEY]
-            assert live.outcome is None
-            assert live.task is None
+            assert reconciler._live[KEY].outcome is None
+            assert not reconciler._reader.is_under_way(KEY)
             assert world.planner is not None
-            assert not any(source._kept or source._waiting for source in world.planner._sources.values())
+            assert world.planner.kept == 0
 
     told(story)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fairlead.core.decision import Event, EventType
 from fairlead.core.objects import ObjectKey
@@ -136,7 +137,7 @@ def test_while_values_are_being_read_nothing_else_is_asked() -> None:
 
 def stripped(**changes: Any) -> Any:
     target = secret().target
-    return replace(target, metadata=msgspec.structs.replace(target.metadata, **changes))
+    return dataclasses.replace(target, metadata=replace(target.metadata, **changes))
 
 
 @pytest.mark.parametrize(
@@ -363,7 +364,7 @@ def test_invariant_37_a_failure_changes_the_condition_only_and_is_tried_again(at
     before = synced(70)
     decision = decided(status=before, observation=seen(outcome=failed(), attempts=attempts))
     assert decision.actions == ()
-    assert msgspec.structs.replace(decision.status, conditions=()) == msgspec.structs.replace(before, conditions=())
+    assert replace(decision.status, conditions=()) == replace(before, conditions=())
     assert ready(decision) == ("False", "SecretSyncedError", GET_FAILED)
     assert decision.wake_at == NOW + timedelta(seconds=seconds)
     assert decision.events == (Event("UpdateFailed", "why", EventType.WARNING),)

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from fairlead.core.errors import FairleadError, ProviderError
-from fairlead.secrets._planner import Answer, Planner, PlannerSettings, StoreHandle
-from fairlead.secrets._questions import Search, Validation
+from fairlead.secrets._planner import Planner
+from fairlead.secrets._questions import Answer, Search, StoreHandle, Validation
 from fairlead.secrets.actions import Urgency
+from fairlead.secrets.settings import PlannerSettings
 from fairlead.secrets.stores.port import (
     Denied,
     Document,
@@ -221,12 +222,39 @@ def test_values_are_held_for_no_longer_than_they_are_shared() -> None:
     async def story(world: World) -> None:
         due_at = world.clock.now()
         await world.ask("a", "b")
-        source = world.planner._sources["store"]
-        assert len(source._kept) == 2
+        assert world.planner.kept == 2
         await asyncio.sleep(15.1)
-        assert not source._kept
+        assert world.planner.kept == 0
         await world.ask("a", not_before=due_at)
         assert world.provider.keys == ["a", "b", "a"]
+
+    told(story)
+
+
+def test_a_first_sync_shares_its_reads_however_long_it_takes() -> None:
+    async def story(world: World) -> None:
+        created_at = world.clock.now()
+        for number in range(1000):  # as a busy machine gets to them: those of one key come 18 s after each other
+            await world.ask(f"key-{number % 200}", urgency=Urgency.FIRST, not_before=created_at)
+            await asyncio.sleep(0.09)
+        assert len(world.provider.keys) == 200
+        await asyncio.sleep(15.1)
+        assert world.planner.kept == 0, "and held for no longer than that"
+
+    told(story)
+
+
+def test_refreshes_and_validations_hold_no_value_for_longer() -> None:
+    async def story(world: World) -> None:
+        await world.ask("a", urgency=Urgency.FIRST)
+        for number in range(20):
+            await asyncio.sleep(1)
+            await world.ask(f"other-{number}")
+            assert await world.planner.validate(world.provider.handle()) is None
+        held = world.planner.kept
+        assert held <= 16
+        await asyncio.sleep(15.1)
+        assert world.planner.kept == 0
 
     told(story)
 

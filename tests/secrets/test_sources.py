@@ -12,7 +12,7 @@ import pytest
 from fairlead.core.errors import ProviderError, SpecError
 from fairlead.secrets._questions import Search, StoreName
 from fairlead.secrets._sources import Reading, SourceError, Values, assemble, is_costly, sources, store_names
-from fairlead.secrets.spec import ExternalSecretSpec, StoreKind, decode_spec
+from fairlead.secrets.spec import ExternalSecretSpec, MetadataPolicy, StoreKind, decode_spec
 from fairlead.secrets.stores.port import NoSecret, RemoteRef, StoreUnavailable, Throttled
 from fairlead.secrets.values import SecretBytes
 from tests.secrets.builders import hidden
@@ -74,7 +74,7 @@ def test_questions_in_order_of_precedence() -> None:
     assert [source.question for source in asked] == [
         RemoteRef(key="y"),
         Search("/p", "^a", (("a", "1"), ("b", "2"))),
-        RemoteRef(key="x", version="2", metadata_policy="Fetch"),
+        RemoteRef(key="x", version="2", metadata_policy=MetadataPolicy.FETCH),
     ]
 
 

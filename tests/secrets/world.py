@@ -26,7 +26,7 @@ from fairlead.runtime.loop import Controller
 from fairlead.runtime.store import Store as Cache
 from fairlead.runtime.workqueue import WorkQueue
 from fairlead.secrets._opening import Stores
-from fairlead.secrets._planner import Planner, PlannerSettings
+from fairlead.secrets._planner import Planner
 from fairlead.secrets.kinds import (
     CLUSTER_SECRET_STORES,
     EXTERNAL_SECRETS,
@@ -34,7 +34,8 @@ from fairlead.secrets.kinds import (
     SECRET_STORES,
     TARGETS,
 )
-from fairlead.secrets.reconciler import DEFAULTS, ExternalSecretReconciler, SecretSettings, Views
+from fairlead.secrets.reconciler import ExternalSecretReconciler, Views
+from fairlead.secrets.settings import SECRET_DEFAULTS, PlannerSettings, SecretSettings
 from fairlead.secrets.status import ExternalSecretStatus, StoreStatus, decode_status, decode_store_status
 from fairlead.secrets.store_reconciler import StoreReconciler
 from fairlead.secrets.stores.port import (
@@ -328,7 +329,7 @@ class World:
         self,
         cluster: Cluster | None = None,
         *,
-        settings: SecretSettings = DEFAULTS,
+        settings: SecretSettings = SECRET_DEFAULTS,
         planner_settings: PlannerSettings | None = None,
         as_manager: Callable[[str], Cluster] | None = None,
         workers: int = 10,

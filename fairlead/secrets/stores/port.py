@@ -18,16 +18,11 @@ from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster
 from fairlead.core.errors import ProviderError, SpecError
 from fairlead.core.objects import ObjectKey
+from fairlead.secrets.spec import MetadataPolicy as MetadataPolicy
+from fairlead.secrets.spec import StoreKind as StoreKind
 from fairlead.secrets.values import SecretBytes
 
 # -- questions --------------------------------------------------------------------------------------------------------
-
-
-class MetadataPolicy(StrEnum):
-    """Whether the value itself or what the provider knows about it is asked for."""
-
-    NONE = "None"
-    FETCH = "Fetch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +32,7 @@ class RemoteRef:
     key: str
     property: str = ""
     version: str = ""
-    metadata_policy: str = MetadataPolicy.NONE
+    metadata_policy: MetadataPolicy = MetadataPolicy.NONE
 
     def document(self) -> RemoteRef:
         """Return the ref of the whole that this is a property of: equal ones are one call, whoever asks."""
@@ -175,13 +170,6 @@ class Store(Protocol):
 
 
 # -- opening one ------------------------------------------------------------------------------------------------------
-
-
-class StoreKind(StrEnum):
-    """The two kinds that describe a store."""
-
-    NAMESPACED = "SecretStore"
-    CLUSTER = "ClusterSecretStore"
 
 
 class Capabilities(StrEnum):

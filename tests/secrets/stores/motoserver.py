@@ -19,6 +19,7 @@ from typing import Any
 
 import boto3
 
+from tests.children import bound, sigterm_as_interrupt
 from tests.controlplane.plane import free_ports
 
 REGION = "eu-central-1"
@@ -68,11 +69,11 @@ def started() -> Iterator[Moto]:
     check()
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="fairlead-moto-") as name:
+    with sigterm_as_interrupt(), tempfile.TemporaryDirectory(prefix="fairlead-moto-") as name:
         environment = {"HOME": name, "PATH": os.environ.get("PATH", ""), _OUTSIDE: "true"}
         with (Path(name) / "server.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                bound([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]),
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

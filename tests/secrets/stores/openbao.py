@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.children import bound, sigterm_as_interrupt
 from tests.controlplane.plane import free_ports
 
 _STARTING_SECONDS_MAX = 30.0
@@ -157,7 +158,7 @@ def started(*, tls: bool = False, max_lease_ttl: str = "768h") -> Iterator[OpenB
     """
     command = program()
     (port,) = free_ports(1)
-    with tempfile.TemporaryDirectory(prefix="fairlead-openbao-") as name:
+    with sigterm_as_interrupt(), tempfile.TemporaryDirectory(prefix="fairlead-openbao-") as name:
         folder = Path(name)
         ca = _certificate(folder) if tls else b""
         secured = f'tls_cert_file = "{folder}/tls.crt"\n  tls_key_file = "{folder}/tls.key"'
@@ -179,7 +180,7 @@ api_addr = "{"https" if tls else "http"}://127.0.0.1:{port}"
         environment = {"HOME": name, "PATH": os.environ.get("PATH", "")}
         with (folder / "server.log").open("wb") as log:
             process = subprocess.Popen(
-                [command, "server", f"-config={folder / 'config.hcl'}"],
+                bound([command, "server", f"-config={folder / 'config.hcl'}"]),
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=name,
             )  # fmt: skip
         server = OpenBao(address=f"{'https' if tls else 'http'}://127.0.0.1:{port}", folder=folder, ca=ca)
