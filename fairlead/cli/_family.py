@@ -16,6 +16,7 @@ from fairlead.rollouts.commands import HASH_LABEL, revision_of
 
 ROLLOUTS = carried("argoproj.io", "v1alpha1", "Rollout", "rollouts")
 ANALYSIS_RUNS = carried("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns")
+EXPERIMENTS = carried("argoproj.io", "v1alpha1", "Experiment", "experiments")
 REPLICA_SETS = carried("apps", "v1", "ReplicaSet", "replicasets")
 PODS = carried("", "v1", "Pod", "pods")
 PARTS = (REPLICA_SETS, PODS, ANALYSIS_RUNS)

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from fairlead.cli._family import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, list_all
+from fairlead.cli._family import ANALYSIS_RUNS, EXPERIMENTS, REPLICA_SETS, ROLLOUTS, list_all
 from fairlead.cli._options import Connection, asynchronous, connection_options
 from fairlead.core.cluster import Cluster
 from fairlead.core.durations import human_duration, parse_go_duration
-from fairlead.core.errors import Conflict, Invalid, SpecError
+from fairlead.core.errors import Conflict, Invalid, NotFound, SpecError
 from fairlead.core.kinds import carried
 from fairlead.core.objects import Kind, Manifest, ObjectKey
 from fairlead.rollouts import commands
@@ -27,21 +27,40 @@ _TRIES = 5
 
 
 async def _send(cluster: Cluster, kind: Kind[Manifest], key: ObjectKey, patches: tuple[Command, ...]) -> None:
-    for command in patches:
-        await cluster.patch(kind, key, command.patch, subresource=command.subresource)
+    for number, command in enumerate(patches):
+        try:
+            await cluster.patch(kind, key, command.patch, subresource=command.subresource)
+        except NotFound:
+            if not command.subresource:
+                raise
+            # An old definition has no status subresource: the server then knows no such path.
+            return await _send(cluster, kind, key, commands.without_subresource(patches[number:]))
+    return None
 
 
 @click.command("promote")
 @click.argument("name")
 @click.option("--full", is_flag=True, help="Skip all that is left: steps, pauses and analysis.")
+@click.option("-c", "--skip-current-step", is_flag=True, help="Go to the next step (deprecated).")
+@click.option("-a", "--skip-all-steps", is_flag=True, help="Go past the last step (deprecated; see --full).")
 @connection_options
 @asynchronous
-async def promote_(name: str, full: bool, connection: Connection) -> None:
+async def promote_(
+    name: str, full: bool, skip_current_step: bool, skip_all_steps: bool, connection: Connection
+) -> None:
     """Take rollout NAME past its pause or its current step."""
+    if skip_current_step and skip_all_steps:
+        raise click.ClickException("Cannot use skip-current-step and skip-all-steps flags at the same time")
     async with connection.open() as (cluster, namespace):
         key = ObjectKey(namespace, name)
-        rollout = await cluster.get(ROLLOUTS, key)
-        await _send(cluster, ROLLOUTS, key, commands.promote(rollout.content, full=full))
+        rollout = (await cluster.get(ROLLOUTS, key)).content
+        if skip_current_step:
+            patches = commands.skip_step(rollout)
+        elif skip_all_steps:
+            patches = commands.skip_all_steps(rollout)
+        else:
+            patches = commands.promote(rollout, full=full)
+        await _send(cluster, ROLLOUTS, key, patches)
     click.echo(f"rollout '{name}' {'fully promoted' if full else 'promoted'}")
 
 
@@ -59,7 +78,7 @@ async def abort_(names: tuple[str, ...], connection: Connection) -> None:
 
 @click.group("retry")
 def retry_() -> None:
-    """Start an aborted Rollout again at its first step."""
+    """Start an aborted Rollout again at its first step, or an Experiment."""
 
 
 @retry_.command("rollout")
@@ -72,6 +91,18 @@ async def retry_rollout(names: tuple[str, ...], connection: Connection) -> None:
         for name in names:
             await _send(cluster, ROLLOUTS, ObjectKey(namespace, name), commands.retry())
             click.echo(f"rollout '{name}' retried")
+
+
+@retry_.command("experiment")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@connection_options
+@asynchronous
+async def retry_experiment(names: tuple[str, ...], connection: Connection) -> None:
+    """Start experiments NAME... again: they forget all that they were."""
+    async with connection.open() as (cluster, namespace):
+        for name in names:
+            await _send(cluster, EXPERIMENTS, ObjectKey(namespace, name), commands.retry_experiment())
+            click.echo(f"experiment '{name}' retried")
 
 
 @click.command("pause")
@@ -101,6 +132,11 @@ class _GoDuration(click.ParamType[timedelta]):
 DURATION = _GoDuration()
 
 
+def now() -> datetime:
+    """Return this instant."""
+    return datetime.now(UTC)
+
+
 @click.command("restart")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("-i", "--in", "after", type=DURATION, default="0s", help="Wait that long before, such as 10s.")
@@ -110,7 +146,7 @@ async def restart_(names: tuple[str, ...], after: timedelta, connection: Connect
     """Restart the pods of rollouts NAME..., as disruption budgets allow."""
     async with connection.open() as (cluster, namespace):
         for name in names:
-            await _send(cluster, ROLLOUTS, ObjectKey(namespace, name), commands.restart(datetime.now(UTC) + after))
+            await _send(cluster, ROLLOUTS, ObjectKey(namespace, name), commands.restart(now() + after))
             click.echo(f"rollout '{name}' restarts in {human_duration(after)}")
 
 
@@ -191,7 +227,7 @@ def _workload(reference: Mapping[str, Any]) -> Kind[Manifest]:
 
 @click.group("terminate")
 def terminate_() -> None:
-    """End an AnalysisRun."""
+    """End an AnalysisRun or an Experiment."""
 
 
 @terminate_.command("analysisrun")
@@ -204,3 +240,15 @@ async def terminate_analysisrun(names: tuple[str, ...], connection: Connection) 
         for name in names:
             await _send(cluster, ANALYSIS_RUNS, ObjectKey(namespace, name), commands.terminate_run())
             click.echo(f"analysisRun '{name}' terminated")
+
+
+@terminate_.command("experiment")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@connection_options
+@asynchronous
+async def terminate_experiment(names: tuple[str, ...], connection: Connection) -> None:
+    """End experiments NAME...: their pods go after their delay."""
+    async with connection.open() as (cluster, namespace):
+        for name in names:
+            await _send(cluster, EXPERIMENTS, ObjectKey(namespace, name), commands.terminate_run())
+            click.echo(f"experiment '{name}' retried")  # upstream's words, wrong as they are: scripts compare them

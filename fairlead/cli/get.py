@@ -14,23 +14,13 @@ import click
 
 from fairlead.cli import _family, _tree
 from fairlead.cli._family import ANALYSIS_RUNS, PODS, REPLICA_SETS, ROLLOUTS, Family
+from fairlead.cli._listing import print_rollouts, rollout_row
 from fairlead.cli._options import Connection, asynchronous, connection_options
 from fairlead.core.cluster import Cluster
 from fairlead.core.errors import NotFound
 from fairlead.core.objects import Manifest, ObjectKey
 from fairlead.rollouts.commands import revision_of
 
-_COLUMNS: tuple[str, ...] = (
-    "NAMESPACE",
-    "NAME",
-    "STATUS",
-    "STEP",
-    "SET-WEIGHT",
-    "READY",
-    "DESIRED",
-    "UP-TO-DATE",
-    "AVAILABLE",
-)
 _SCREEN_SECONDS = 0.2  # changes that come closer together are drawn once
 
 
@@ -169,23 +159,4 @@ async def get_rollouts(all_namespaces: bool, output: str, connection: Connection
     if not summaries:
         click.echo("No resources found." if all_namespaces else f"No resources found in {scope} namespace.", err=True)
         return
-    rows: list[tuple[str, ...]] = [
-        (
-            one["namespace"],
-            one["name"],
-            one["status"],
-            f"{one['step']}/{one['steps']}" if one["steps"] else "-",
-            str(one["setWeight"]),
-            f"{one['replicas']['ready']}/{one['replicas']['desired']}",
-            str(one["replicas"]["desired"]),
-            str(one["replicas"]["updated"]),
-            str(one["replicas"]["available"]),
-        )
-        for one in summaries
-    ]
-    header = _COLUMNS
-    if not all_namespaces:
-        header, rows = header[1:], [row[1:] for row in rows]
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    for row in (header, *rows):
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_rollouts([rollout_row(one) for one in rollouts], all_namespaces=all_namespaces)

@@ -42,6 +42,8 @@ def _status(body: Mapping[str, Any]) -> Command:
 def promote(rollout: Mapping[str, Any], *, full: bool = False) -> tuple[Command, ...]:
     """Return the patches that take a Rollout past its pause or step, or (`full`) past all steps and analysis.
 
+    The status comes before the spec: nothing may happen between the end of a manual pause and what else was meant.
+
     Args:
         rollout: the object as JSON data.
         full: skip everything that is left. Nothing is written when the new revision is stable already.
@@ -51,7 +53,7 @@ def promote(rollout: Mapping[str, Any], *, full: bool = False) -> tuple[Command,
     resume = (_spec({"paused": False}),) if spec.get("paused") else ()
     if full:
         done = status.get("currentPodHash") == status.get("stableRS")
-        return resume if done else (*resume, _status({"promoteFull": True}))
+        return resume if done else (_status({"promoteFull": True}), *resume)
     pauses = status.get("pauseConditions")
     body: dict[str, Any] = {"pauseConditions": None}
     following = _following_step(canary, status)
@@ -61,7 +63,37 @@ def promote(rollout: Mapping[str, Any], *, full: bool = False) -> tuple[Command,
             body |= {"controllerPause": False, "currentStepIndex": following}
     elif following is not None:
         body["currentStepIndex"] = following
-    return (*resume, _status(body))
+    return (_status(body), *resume)
+
+
+def skip_step(rollout: Mapping[str, Any]) -> tuple[Command, ...]:
+    """Return the patch that takes a canary to its next step (`promote -c` of old clients).
+
+    Raises:
+        SpecError: it has no steps.
+    """
+    return (_status({"currentStepIndex": _following_step(*_stepped(rollout))}),)
+
+
+def skip_all_steps(rollout: Mapping[str, Any]) -> tuple[Command, ...]:
+    """Return the patch that takes a canary past its last step (`promote -a` of old clients).
+
+    Raises:
+        SpecError: it has no steps.
+    """
+    canary, _ = _stepped(rollout)
+    return (_status({"currentStepIndex": len(canary["steps"])}),)
+
+
+def _stepped(rollout: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return strategy and status of a canary that has steps."""
+    strategy = _mapping(_mapping(rollout.get("spec")).get("strategy"))
+    if "blueGreen" in strategy:
+        raise SpecError("Cannot skip steps of a bluegreen rollout. Run without a flags")
+    canary = _mapping(strategy.get("canary"))
+    if not isinstance(canary.get("steps"), Sequence) or not canary["steps"]:
+        raise SpecError("Cannot skip steps of a rollout without steps")
+    return canary, _mapping(rollout.get("status"))
 
 
 def _following_step(canary: Mapping[str, Any], status: Mapping[str, Any]) -> int | None:
@@ -82,6 +114,11 @@ def retry() -> tuple[Command, ...]:
     return (_status({"abort": False}),)
 
 
+def retry_experiment() -> tuple[Command, ...]:
+    """Return the patch that starts an Experiment again: it forgets all that it was."""
+    return (Command("", MergePatch({"status": None})),)
+
+
 def pause() -> tuple[Command, ...]:
     """Return the patch that halts a Rollout until it is promoted."""
     return (_spec({"paused": True}),)
@@ -90,6 +127,15 @@ def pause() -> tuple[Command, ...]:
 def restart(at: datetime) -> tuple[Command, ...]:
     """Return the patch that has every pod created before `at` evicted, as budgets allow."""
     return (_spec({"restartAt": rfc3339(at)}),)
+
+
+def without_subresource(given: Sequence[Command]) -> tuple[Command, ...]:
+    """Return the same as one patch of the main object, for clusters whose definition has no status subresource."""
+    body: dict[str, Any] = {}
+    for command in given:
+        if isinstance(command.patch, MergePatch):
+            body |= command.patch.body
+    return (Command("", MergePatch(body)),)
 
 
 def terminate_run() -> tuple[Command, ...]:

@@ -135,9 +135,9 @@ async def test_a_canary_by_hand(stage: Stage) -> None:
     done = await stage.run("status", "web", "-t", "20s")
     assert (done.exit_code, done.output.splitlines()[-1]) == (0, "Healthy")
     listed = (await stage.run("get", "rollouts")).output.splitlines()
-    assert [line.split()[:4] for line in listed] == [
-        ["NAME", "STATUS", "STEP", "SET-WEIGHT"],
-        ["web", "Healthy", "2/2", "100"],
+    assert [line.split()[:6] for line in listed] == [
+        ["NAME", "STRATEGY", "STATUS", "STEP", "SET-WEIGHT", "READY"],
+        ["web", "Canary", "Healthy", "2/2", "100", "2/2"],
     ]
 
 
@@ -225,6 +225,11 @@ async def _pods(stage: Stage) -> Any:
         pytest.param(("set", "image", "web", "junk"), 1, "expected CONTAINER=IMAGE, found 'junk'", id="image-syntax"),
         pytest.param(("set", "image", "web", "x=y"), 1, 'unable to find container named "x"', id="container"),
         pytest.param(("undo", "web"), 1, 'no revision found for rollout "web"', id="undo"),
+        pytest.param(
+            ("promote", "web", "-c", "-a"), 1, "Cannot use skip-current-step and skip-all-steps flags", id="skip-both"
+        ),
+        pytest.param(("retry", "experiment", "nope"), 1, '"nope" not found', id="retry-experiment"),
+        pytest.param(("terminate", "experiment", "nope"), 1, '"nope" not found', id="terminate-experiment"),
         pytest.param(("restart", "web", "--in", "5"), 2, 'missing unit in duration "5"', id="duration"),
         pytest.param(("get", "rollout", "web", "--context", "no"), 1, "has no context 'no'", id="context"),
     ],

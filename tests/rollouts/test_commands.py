@@ -66,8 +66,8 @@ def sent(patches: tuple[commands.Command, ...]) -> list[tuple[str, Any]]:
             rollout({"paused": True}, {"currentStepIndex": 0}),
             False,
             [
-                ("", {"spec": {"paused": False}}),
                 ("status", {"status": {"pauseConditions": None, "currentStepIndex": 1}}),
+                ("", {"spec": {"paused": False}}),
             ],
             id="a-manual-pause-ends-and-the-step-is-skipped",
         ),
@@ -96,10 +96,39 @@ def test_promote(content: dict[str, Any], full: bool, expected: list[tuple[str, 
     assert sent(commands.promote(content, full=full)) == expected
 
 
+@pytest.mark.parametrize(("index", "following"), [(None, 1), (0, 1), (2, 3), (3, 3)])
+def test_skipping_steps_writes_an_index_alone(index: int | None, following: int) -> None:
+    found = rollout(status={} if index is None else {"currentStepIndex": index, "pauseConditions": PAUSED})
+    assert sent(commands.skip_step(found)) == [("status", {"status": {"currentStepIndex": following}})]
+    assert sent(commands.skip_all_steps(found)) == [("status", {"status": {"currentStepIndex": 3}})]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ({"blueGreen": {}}, "Cannot skip steps of a bluegreen rollout. Run without a flags"),
+        ({"canary": {}}, "Cannot skip steps of a rollout without steps"),
+        ({"canary": {"steps": []}}, "Cannot skip steps of a rollout without steps"),
+    ],
+)
+def test_there_are_no_steps_to_skip(strategy: dict[str, Any], message: str) -> None:
+    for skip in (commands.skip_step, commands.skip_all_steps):
+        with pytest.raises(SpecError) as raised:
+            skip({"spec": {"strategy": strategy}})
+        assert str(raised.value) == message
+
+
+def test_without_a_status_subresource_it_is_one_patch_of_the_whole() -> None:
+    given = commands.promote(rollout({"paused": True}, {"currentStepIndex": 0}))
+    expected = {"spec": {"paused": False}, "status": {"pauseConditions": None, "currentStepIndex": 1}}
+    assert sent(commands.without_subresource(given)) == [("", expected)]
+
+
 def test_commands_that_do_not_depend_on_the_rollout() -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert sent(commands.abort()) == [("status", {"status": {"abort": True}})]
     assert sent(commands.retry()) == [("status", {"status": {"abort": False}})]
+    assert sent(commands.retry_experiment()) == [("", {"status": None})]
     assert sent(commands.pause()) == [("", {"spec": {"paused": True}})]
     assert sent(commands.restart(at)) == [("", {"spec": {"restartAt": "2026-01-02T03:04:05Z"}})]
     assert sent(commands.terminate_run()) == [("", {"spec": {"terminate": True}})]
