@@ -89,6 +89,8 @@ async def render(sources: ManifestSources, request: Render, whom: For, now: date
         objects=tuple(found for part in parts for found in part.objects),
         revisions=tuple(part.revision or revision for part, revision in zip(parts, revisions, strict=True)),
         sources=request.sources,
+        requested=request.revisions,
+        destination=request.destination,
         source_types=tuple(str(part.source_type) for part in parts if part.source_type is not None),
         warnings=tuple(warning for part in parts for warning in part.warnings),
         rendered_at=now,

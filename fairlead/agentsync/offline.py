@@ -21,7 +21,7 @@ import msgspec
 
 from fairlead.agentsync.observation import Desired
 from fairlead.agentsync.resources import Object
-from fairlead.agentsync.spec import Source
+from fairlead.agentsync.spec import Destination, Source
 from fairlead.core.decoding import DECODE_ERRORS
 from fairlead.core.errors import FairleadError
 
@@ -87,6 +87,8 @@ class _Desired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     objects: tuple[Object, ...]
     revisions: tuple[str, ...]
     sources: tuple[Source, ...]
+    requested: tuple[str, ...] = ()
+    destination: Destination | None = None
     source_types: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     rendered_at: datetime
@@ -103,6 +105,8 @@ def encode_desired(uid: str, desired: Desired) -> bytes:
             objects=desired.objects,
             revisions=desired.revisions,
             sources=desired.sources,
+            requested=desired.requested,
+            destination=desired.destination,
             source_types=desired.source_types,
             warnings=desired.warnings,
             rendered_at=desired.rendered_at,
@@ -122,6 +126,8 @@ def decode_desired(content: bytes, uid: str) -> Desired | None:
         objects=kept.objects,
         revisions=kept.revisions,
         sources=kept.sources,
+        requested=kept.requested,
+        destination=kept.destination,
         source_types=kept.source_types,
         warnings=kept.warnings,
         rendered_at=kept.rendered_at,

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -255,7 +256,10 @@ class LiveWatches:
         reflector = Reflector(
             self._cluster, kind, store, self._clock, namespace=namespace, rng=self._rng, settings=self._settings
         )
-        task = asyncio.create_task(self._reflect(followed, namespace, reflector), name=f"live-{kind}-{namespace}")
+        # In a context of its own: what the logs of the one who asked are bound to is not what this is about.
+        task = asyncio.create_task(
+            self._reflect(followed, namespace, reflector), name=f"live-{kind}-{namespace}", context=Context()
+        )
         followed.watches[namespace] = _Watch(kind=kind, store=store, reflector=reflector, task=task)
         self._stores[kind] = store
         store.subscribe(lambda change: self._changed(served, change))

@@ -14,7 +14,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fairlead.agentsync.kinds import Application
-from fairlead.agentsync.operation import decode_operation
 from fairlead.agentsync.spec import ApplicationSpec, decode_spec
 from fairlead.agentsync.status import OperationState, Phase, decode_status
 from fairlead.core.cluster import View
@@ -87,11 +86,7 @@ def _operation(application: Application, state: OperationState | None) -> str:
     if application.metadata.is_deleting:
         return "delete"
     running = state is not None and state.phase in (Phase.RUNNING, Phase.TERMINATING)
-    try:
-        asked = decode_operation(application.operation).sync is not None
-    except SpecError:
-        asked = False
-    return "sync" if running or asked else ""
+    return "sync" if running or application.has_operation else ""
 
 
 class GitOpsMetrics:

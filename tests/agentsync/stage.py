@@ -1,0 +1,299 @@
+"""Applications under virtual time: simulated clusters, a Git host in memory, and processes that live and die."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from fairlead.agentsync._auto import Timing
+from fairlead.agentsync.machine import Settings
+from fairlead.agentsync.offline import OfflineStore, Shelf
+from fairlead.agentsync.reconciler import GitOpsSettings
+from fairlead.agentsync.resources import Object
+from fairlead.controller.gitops_wiring import Destination, GitOpsPart
+from fairlead.core.cluster import Cluster, MergePatch, Page
+from fairlead.core.errors import NotFound, Unavailable
+from fairlead.core.forwarding import Forwarding, R, Write
+from fairlead.core.kinds import carried
+from fairlead.core.objects import Kind, ObjectKey, T
+from fairlead.testing.clock import EPOCH, LoopClock, run_virtual
+from fairlead.testing.cluster import SimulatedCluster
+from fairlead.testing.workloads import Workloads
+from tests.agentsync.forge import PATH, URL, Forge
+
+CONFIG_MAPS = carried("", "v1", "ConfigMap", "configmaps")
+DEPLOYMENTS = carried("apps", "v1", "Deployment", "deployments")
+JOBS = carried("batch", "v1", "Job", "jobs")
+RAW = carried("argoproj.io", "v1alpha1", "Application", "applications")
+WEB = ObjectKey("argocd", "web")
+
+
+class MemoryStore:
+    """An offline store that outlives processes of a test; implements `offline.OfflineStore`."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Shelf, dict[str, bytes]] = {shelf: {} for shelf in Shelf}
+        self.writes: list[tuple[Shelf, str]] = []
+
+    async def read(self, shelf: Shelf) -> Mapping[str, bytes]:
+        return dict(self.entries[shelf])
+
+    async def keep(self, shelf: Shelf, name: str, content: bytes) -> None:
+        self.writes.append((shelf, name))
+        self.entries[shelf][name] = content
+
+    async def drop(self, shelf: Shelf, name: str) -> None:
+        self.entries[shelf].pop(name, None)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Link(Forwarding):
+    """The way of one process to a cluster: counted, and cut when the test wants that."""
+
+    def __init__(self, inner: Cluster, log: list[str]) -> None:
+        super().__init__(inner)
+        self.log = log
+        self.is_cut = False
+
+    def _check(self) -> None:
+        if self.is_cut:
+            raise Unavailable("the link is cut")
+
+    async def write(self, write: Write, call: Callable[[], Awaitable[R]]) -> R:
+        self._check()
+        self.log.append(f"{write.verb} {write.kind} {write.key.name}")
+        return await call()
+
+    async def get(self, kind: Kind[T], key: ObjectKey) -> T:
+        self._check()
+        return await super().get(kind, key)
+
+    async def list(self, kind: Kind[T], **how: Any) -> Page[T]:
+        self._check()
+        return await super().list(kind, **how)
+
+    async def watch(self, kind: Kind[T], **how: Any) -> AsyncIterator[Any]:
+        self._check()
+        async with aclosing(super().watch(kind, **how)) as stream:  # type: ignore[type-var]
+            async for event in stream:
+                self._check()
+                yield event
+
+
+@dataclass
+class Play:
+    """What a story works with.
+
+    Attributes:
+        hub: where the Applications are; the same as `cluster` unless there are two.
+        writes: what processes wrote to the destination.
+        reports: what they wrote to the hub.
+    """
+
+    clock: LoopClock
+    cluster: SimulatedCluster
+    hub: SimulatedCluster
+    forge: Forge = field(default_factory=Forge)
+    store: OfflineStore = field(default_factory=MemoryStore)
+    timing: Timing = field(default_factory=Timing)
+    writes: list[str] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+
+    @property
+    def has_hub(self) -> bool:
+        return self.hub is not self.cluster
+
+    @property
+    def seconds(self) -> float:
+        return round((self.clock.now() - EPOCH).total_seconds(), 3)
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    def part(self, **settings: Any) -> GitOpsPart:
+        """Return a process that has not been started."""
+        control = Link(self.hub.as_manager("fairlead"), self.reports)
+        self.links.append(control)
+
+        def managers(field_manager: str, *, dry_run: bool = False, strict: bool = False) -> Cluster:
+            return Link(self.cluster.as_manager(field_manager, dry_run=dry_run, strict=strict), self.writes)
+
+        return GitOpsPart(
+            control,
+            Destination(cluster=self.cluster.as_manager("fairlead"), managers=managers, discovery=self.cluster),
+            self.forge,
+            self.clock,
+            settings=GitOpsSettings(
+                machine=Settings(timing=self.timing),
+                is_agent=self.has_hub,
+                name="spoke" if self.has_hub else "",
+                **settings,
+            ),
+            offline=self.store,
+            keeps_applications=self.has_hub,
+        )
+
+    @asynccontextmanager
+    async def process(self, **settings: Any) -> AsyncIterator[GitOpsPart]:
+        """Run a process until the block ends; then it dies at once."""
+        part = self.part(**settings)
+        running = asyncio.create_task(part.run())
+        try:
+            yield part
+            assert not running.done(), "the process ended before its time"
+        finally:
+            running.cancel()
+            results = await asyncio.gather(running, return_exceptions=True)
+            if isinstance(results[0], Exception):
+                raise results[0]
+
+    # --- users -------------------------------------------------------------------------------------------------------
+
+    async def application(self, name: str = "web", **spec: Any) -> None:
+        """Create an Application of the folder of the forge; fields of the spec replace those given here."""
+        metadata = {"name": name, **spec.pop("metadata", {})}
+        whole = {
+            "project": "default",
+            "source": {"repoURL": URL, "path": PATH},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop"},
+            **spec,
+        }
+        body = {"apiVersion": RAW.api_version, "kind": "Application", "metadata": metadata, "spec": whole}
+        await self.hub.as_manager("kubectl").create(RAW, body, namespace="argocd")
+
+    async def patch(self, body: Mapping[str, Any], name: str = "web") -> None:
+        """Merge-patch an Application as kubectl does."""
+        await self.hub.as_manager("kubectl").patch(RAW, ObjectKey("argocd", name), MergePatch(body))
+
+    async def sync(self, name: str = "web", **sync: Any) -> None:
+        """Ask for a sync as `argocd app sync` does."""
+        await self.patch({"operation": {"initiatedBy": {"username": "admin"}, "sync": sync}}, name)
+
+    async def refresh(self, how: str = "normal", name: str = "web") -> None:
+        await self.patch({"metadata": {"annotations": {"argocd.argoproj.io/refresh": how}}}, name)
+
+    async def edit(self, kind: Kind[Any], name: str, body: Mapping[str, Any]) -> None:
+        """Merge-patch a live object by hand."""
+        await self.cluster.as_manager("kubectl").patch(kind, ObjectKey("shop", name), MergePatch(body))
+
+    async def remove(self, kind: Kind[Any], name: str) -> None:
+        await self.cluster.as_manager("kubectl").delete(kind, ObjectKey("shop", name))
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def read(self, kind: Kind[Any], name: str, namespace: str = "shop") -> Object:
+        """Return a live object; {} when there is none."""
+        return dict(self.cluster.read(kind, ObjectKey(namespace if kind.namespaced else "", name)) or {})
+
+    def names(self, kind: Kind[Any] = CONFIG_MAPS, namespace: str = "shop") -> list[str]:
+        return [found["metadata"]["name"] for found in self.cluster.read_all(kind, namespace)]
+
+    def status(self, name: str = "web") -> Object:
+        """Return the status of an Application as the hub has it."""
+        found = self.hub.read(RAW, ObjectKey("argocd", name))
+        if found is None:
+            raise NotFound(f"there is no Application {name}")
+        return dict(found.get("status") or {})
+
+    def state(self, name: str = "web") -> tuple[str, str, str]:
+        """Return sync status, health and the phase of the last operation."""
+        status = self.status(name)
+        return (
+            status.get("sync", {}).get("status", ""),
+            status.get("health", {}).get("status", ""),
+            status.get("operationState", {}).get("phase", ""),
+        )
+
+    def conditions(self, name: str = "web") -> dict[str, str]:
+        return {one["type"]: one["message"] for one in self.status(name).get("conditions", ())}
+
+    def results(self, name: str = "web") -> dict[str, str]:
+        """Return the messages of the last sync by `Kind/name`."""
+        result = self.status(name)["operationState"]["syncResult"]
+        return {f"{one['kind']}/{one['name']}": one["message"] for one in result.get("resources", ())}
+
+    async def until(self, holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
+        """Wait until something holds; fail after so many seconds."""
+        ends_at = self.clock.monotonic() + seconds
+        while True:
+            try:
+                if holds():
+                    return
+            except (KeyError, NotFound):
+                pass
+            if self.clock.monotonic() >= ends_at:
+                status = msgspec.json.encode(self.hub.read_all(RAW)).decode() if self.hub.read_all(RAW) else "none"
+                raise AssertionError(f"it did not happen within {seconds} s: Applications: {status[:3000]}")
+            await asyncio.sleep(0.1)
+
+    async def synced(self, name: str = "web", *, commit: str = "", seconds: float = 60.0) -> None:
+        """Wait until an Application is Synced, to that commit if one is given, and its operation is over."""
+
+        def is_so() -> bool:
+            status = self.status(name)
+            at = status["sync"].get("revision", "")
+            phase = status.get("operationState", {}).get("phase", "Succeeded")
+            return status["sync"]["status"] == "Synced" and phase == "Succeeded" and commit in ("", at)
+
+        await self.until(is_so, seconds=seconds)
+
+
+AUTOMATED: Mapping[str, Any] = {"automated": {"prune": True, "selfHeal": True}}
+
+
+@asynccontextmanager
+async def staged(*, hub: bool = False, workloads: bool = False, timing: Timing | None = None) -> AsyncIterator[Play]:
+    clock = LoopClock()
+    cluster = SimulatedCluster(clock, field_manager="user")
+    control = SimulatedCluster(clock, seed=7, field_manager="user") if hub else cluster
+    control.install_crds([_definition("Application"), _definition("AppProject")])
+    cluster.apply([_namespace("shop")])
+    control.apply([_namespace("argocd")])
+    play = Play(clock=clock, cluster=cluster, hub=control, timing=timing or Timing())
+    tasks = []
+    if workloads:
+        manager = cluster.as_manager("kube-controller-manager")
+        tasks.append(asyncio.create_task(Workloads(manager, clock, 1).run()))
+    try:
+        yield play
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _definition(kind: str) -> Object:
+    plural = f"{kind.lower()}s"
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.argoproj.io"},
+        "spec": {
+            "group": "argoproj.io",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+            "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+
+def _namespace(name: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def played(story: Callable[[Play], Awaitable[None]], **how: Any) -> None:
+    """Play a story under virtual time."""
+
+    async def play() -> None:
+        async with staged(**how) as made:
+            await story(made)
+
+    run_virtual(play(), 1)
