@@ -111,10 +111,13 @@ async def test_canaries_and_secrets_under_the_least_rights(
         await asyncio.sleep(0.5)  # until the API server has written the last lines
         entries = audit.entries(f"system:serviceaccount:{home}:fairlead")
     refused = [
-        f"{entry['verb']} {entry['objectRef']}" for entry in entries if entry["responseStatus"]["code"] in (401, 403)
+        f"{entry['verb']} {entry['objectRef']}: {entry['responseStatus'].get('message')}"
+        for entry in entries
+        if entry["responseStatus"]["code"] in (401, 403)
     ]
-    assert refused == []
-    assert "orbidden" not in log.read_text()
+    logged = [line for line in log.read_text().splitlines() if "orbidden" in line]
+    # What earlier tests have left is on its way out, and nobody may create anything there: no matter of rights.
+    assert [line for line in (*refused, *logged) if "being terminated" not in line] == []
     assert {"externalsecrets", "jobs", "httproutes", "leases", "events"} <= {
         entry["objectRef"]["resource"] for entry in entries
     }, "everything was put to the test"
