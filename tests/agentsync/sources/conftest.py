@@ -1,0 +1,51 @@
+"""What tests of sources share: repositories, and programs that are there or a reason to skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fairlead.agentsync.sources import GitSettings, Repositories, Sources, SourcesSettings
+from tests.agentsync.sources.repository import Repository
+
+
+def absent(what: str) -> None:
+    """Skip a test without a real part; fail in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is not installed")
+    pytest.skip(f"needs {what}")
+
+
+def need(*programs: str) -> None:
+    """Skip, or fail in CI, when a program is absent."""
+    for program in programs:
+        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None:
+            absent(program)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    need("git")
+    return Repository(tmp_path / "repositories" / "shop")
+
+
+MakeSources = Callable[..., Sources]
+
+
+@pytest.fixture
+def make_sources(tmp_path: Path) -> MakeSources:
+    """Make `Sources` that may speak every protocol of the tests."""
+
+    def make(
+        repositories: Repositories | None = None, keys: dict[str, str] | None = None, **settings: object
+    ) -> Sources:
+        git = GitSettings(protocols=frozenset({"file", "http", "ssh"}))
+        sources = Sources(tmp_path / "sources", SourcesSettings(**({"git": git} | settings)))  # type: ignore[arg-type]  # given by name
+        sources.trust(repositories or Repositories(), keys or {})
+        return sources
+
+    return make
