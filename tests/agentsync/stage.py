@@ -20,9 +20,10 @@ from fairlead.core.cluster import Cluster, MergePatch, Page
 from fairlead.core.errors import NotFound, Unavailable
 from fairlead.core.forwarding import Forwarding, R, Write
 from fairlead.core.kinds import carried
-from fairlead.core.objects import Kind, ObjectKey, T
+from fairlead.core.objects import Kind, ObjectKey, T, rfc3339
 from fairlead.testing.clock import EPOCH, LoopClock, run_virtual
 from fairlead.testing.cluster import SimulatedCluster
+from fairlead.testing.faults import When
 from fairlead.testing.workloads import Workloads
 from tests.agentsync.forge import PATH, URL, Forge
 
@@ -30,6 +31,7 @@ CONFIG_MAPS = carried("", "v1", "ConfigMap", "configmaps")
 DEPLOYMENTS = carried("apps", "v1", "Deployment", "deployments")
 JOBS = carried("batch", "v1", "Job", "jobs")
 RAW = carried("argoproj.io", "v1alpha1", "Application", "applications")
+PROJECTS = carried("argoproj.io", "v1alpha1", "AppProject", "appprojects")
 WEB = ObjectKey("argocd", "web")
 
 
@@ -54,22 +56,53 @@ class MemoryStore:
         """Nothing is held."""
 
 
+@dataclass
+class Fate:
+    """When a process dies: at one write, after which it makes no call any more."""
+
+    at: int = 0
+    when: When = When.BEFORE
+    count: int = 0
+    is_dead: bool = False
+
+    def check(self) -> None:
+        if self.is_dead:
+            raise Unavailable("a dead process makes no calls")
+
+    async def write(self, call: Callable[[], Awaitable[R]]) -> R:
+        self.check()
+        self.count += 1
+        strikes = self.count == self.at
+        if strikes and self.when is When.BEFORE:
+            self.is_dead = True
+            self.check()
+        answer = await call()
+        if strikes:
+            self.is_dead = True
+            self.check()
+        return answer
+
+
 class Link(Forwarding):
     """The way of one process to a cluster: counted, and cut when the test wants that."""
 
-    def __init__(self, inner: Cluster, log: list[str]) -> None:
+    def __init__(self, inner: Cluster, log: list[str], fate: Fate) -> None:
         super().__init__(inner)
         self.log = log
+        self.fate = fate
         self.is_cut = False
+        self.refused: list[float] = []
 
     def _check(self) -> None:
+        self.fate.check()
         if self.is_cut:
+            self.refused.append(asyncio.get_running_loop().time())
             raise Unavailable("the link is cut")
 
     async def write(self, write: Write, call: Callable[[], Awaitable[R]]) -> R:
         self._check()
         self.log.append(f"{write.verb} {write.kind} {write.key.name}")
-        return await call()
+        return await self.fate.write(call)
 
     async def get(self, kind: Kind[T], key: ObjectKey) -> T:
         self._check()
@@ -106,6 +139,7 @@ class Play:
     writes: list[str] = field(default_factory=list)
     reports: list[str] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    fate: Fate = field(default_factory=Fate)
 
     @property
     def has_hub(self) -> bool:
@@ -119,11 +153,13 @@ class Play:
 
     def part(self, **settings: Any) -> GitOpsPart:
         """Return a process that has not been started."""
-        control = Link(self.hub.as_manager("fairlead"), self.reports)
+        control = Link(self.hub.as_manager("fairlead"), self.reports, self.fate)
         self.links.append(control)
+        fate = self.fate
 
         def managers(field_manager: str, *, dry_run: bool = False, strict: bool = False) -> Cluster:
-            return Link(self.cluster.as_manager(field_manager, dry_run=dry_run, strict=strict), self.writes)
+            inner = self.cluster.as_manager(field_manager, dry_run=dry_run, strict=strict)
+            return Link(inner, self.writes, fate)
 
         return GitOpsPart(
             control,
@@ -154,6 +190,25 @@ class Play:
             if isinstance(results[0], Exception):
                 raise results[0]
 
+    async def until_death(self, at: int, when: When) -> int:
+        """Run a process that dies at its write of that number, whichever cluster it is to; return the deaths (0 or 1).
+
+        It is given time enough to come to its end otherwise.
+        """
+        self.fate = Fate(at=at, when=when)
+        running = asyncio.create_task(self.part().run())
+        try:
+            await self.refresh()
+            for _ in range(600):
+                if self.fate.is_dead:
+                    break
+                await asyncio.sleep(0.1)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            deaths, self.fate = int(self.fate.is_dead), Fate()
+        return deaths
+
     # --- users -------------------------------------------------------------------------------------------------------
 
     async def application(self, name: str = "web", **spec: Any) -> None:
@@ -179,12 +234,32 @@ class Play:
     async def refresh(self, how: str = "normal", name: str = "web") -> None:
         await self.patch({"metadata": {"annotations": {"argocd.argoproj.io/refresh": how}}}, name)
 
+    async def delete(self, name: str = "web") -> None:
+        await self.hub.as_manager("kubectl").delete(RAW, ObjectKey("argocd", name))
+
     async def edit(self, kind: Kind[Any], name: str, body: Mapping[str, Any]) -> None:
         """Merge-patch a live object by hand."""
         await self.cluster.as_manager("kubectl").patch(kind, ObjectKey("shop", name), MergePatch(body))
 
     async def remove(self, kind: Kind[Any], name: str) -> None:
         await self.cluster.as_manager("kubectl").delete(kind, ObjectKey("shop", name))
+
+    async def finish(self, name: str) -> None:
+        """Let a Job complete."""
+        condition = {"type": "Complete", "status": "True", "lastTransitionTime": rfc3339(self.clock.now())}
+        body = {"status": {"succeeded": 1, "conditions": [condition]}}
+        manager = self.cluster.as_manager("kube-controller-manager")
+        await manager.patch(JOBS, ObjectKey("shop", name), MergePatch(body), subresource="status")
+
+    async def project(self, name: str, **spec: Any) -> None:
+        """Create an AppProject, or change fields of its spec."""
+        kubectl = self.hub.as_manager("kubectl")
+        key = ObjectKey("argocd", name)
+        if self.hub.read(PROJECTS, key) is None:
+            body = {"apiVersion": PROJECTS.api_version, "kind": "AppProject", "metadata": {"name": name}, "spec": spec}
+            await kubectl.create(PROJECTS, body, namespace="argocd")
+        else:
+            await kubectl.patch(PROJECTS, key, MergePatch({"spec": spec}))
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -195,12 +270,19 @@ class Play:
     def names(self, kind: Kind[Any] = CONFIG_MAPS, namespace: str = "shop") -> list[str]:
         return [found["metadata"]["name"] for found in self.cluster.read_all(kind, namespace)]
 
+    def applications(self) -> list[str]:
+        return [found["metadata"]["name"] for found in self.hub.read_all(RAW)]
+
     def status(self, name: str = "web") -> Object:
         """Return the status of an Application as the hub has it."""
         found = self.hub.read(RAW, ObjectKey("argocd", name))
         if found is None:
             raise NotFound(f"there is no Application {name}")
         return dict(found.get("status") or {})
+
+    def annotations(self, name: str = "web") -> Mapping[str, str]:
+        found = self.hub.read(RAW, ObjectKey("argocd", name)) or {}
+        return dict(found.get("metadata", {}).get("annotations") or {})
 
     def state(self, name: str = "web") -> tuple[str, str, str]:
         """Return sync status, health and the phase of the last operation."""
