@@ -5,7 +5,7 @@ Source: argo-cd: pkg/apis/application/v1alpha1/types.go.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -53,7 +53,7 @@ class SignatureKey(Wire, frozen=True, kw_only=True):
 class GpgPolicy(Wire, frozen=True, kw_only=True):
     """What must be signed, and by whom."""
 
-    mode: Annotated[str, doc("none, head or strict.")] = ""
+    mode: Annotated[Literal["", "none", "head", "strict"], doc("Empty is none.")] = ""
     keys: Annotated[tuple[str, ...], doc("Ids of keys that may sign.")] = ()
 
 

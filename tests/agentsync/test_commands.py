@@ -40,8 +40,8 @@ def application(**more: Any) -> dict[str, Any]:
     return merge(base, more)  # type: ignore[no-any-return]  # merge of two mappings is one
 
 
-AUTOMATED = {"spec": {"syncPolicy": {"automated": {}}}}
-OFF = {"spec": {"syncPolicy": {"automated": {"enabled": False}}}}
+AUTOMATED: dict[str, Any] = {"spec": {"syncPolicy": {"automated": {}}}}
+OFF: dict[str, Any] = {"spec": {"syncPolicy": {"automated": {"enabled": False}}}}
 
 
 def asked(patch: MergePatch) -> Any:

@@ -247,6 +247,14 @@ def test_a_field_of_the_wrong_type_is_named() -> None:
         parse(b'{"destinations": [{"namespace": 7}]}')
 
 
+def test_an_unknown_mode_of_signatures_is_no_mode_at_all() -> None:
+    policy = {"repos": [{"url": "*"}], "gpg": {"mode": "Strict"}}
+    with pytest.raises(
+        SpecError, match=r"^spec\.sourceIntegrity\.git\.policies\[0\]\.gpg\.mode: Invalid value: \"Strict\""
+    ):
+        project(sourceIntegrity={"git": {"policies": [policy]}})
+
+
 def test_what_we_do_not_know_is_kept() -> None:
     spec = b'{"sourceRepos":["*"],"roles":[{"name":"ci"}],"future":{"a":null},"namespaceResourceWhitelist":[]}'
     found = APP_PROJECTS.decode(b'{"metadata":{"name":"shop"},"spec":' + spec + b"}")
