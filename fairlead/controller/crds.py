@@ -2,7 +2,7 @@
 
     python -m fairlead.controller.crds --write
 
-Names, scopes, short names, subresources and printer columns are those of Argo Rollouts and External Secrets, whose own
+Names, scopes, short names, subresources and printer columns are those of Argo Rollouts, Argo CD and External Secrets, whose own
 definitions work as well. Unknown fields are kept everywhere, and nothing inside a pod template is checked.
 
 Source: argo-rollouts: manifests/crds/.
@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from fairlead.analysis.spec import RunSpec, TemplateSpec
-from fairlead.controller import secret_crds
+from fairlead.controller import gitops_crds, secret_crds
 from fairlead.core.schema import opaque, structural
 from fairlead.rollouts._experiment import ExperimentSpec
 from fairlead.rollouts.spec import RolloutSpec
@@ -120,6 +120,7 @@ def definitions() -> dict[str, dict[str, Any]]:
             status="What the controller has decided so far.",
             columns=[_PHASE],
         ),
+        **gitops_crds.definitions(),
         **secret_crds.definitions(),
     }
 
