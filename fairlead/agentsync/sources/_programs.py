@@ -94,7 +94,10 @@ def one_line(text: str, secrets: Sequence[str] = ()) -> str:
             text = text.replace(secret, "***")
     lines = [line.strip() for line in hide_userinfo(text).splitlines() if line.strip()]
     joined = "".join(each if each.isprintable() else "?" for each in "; ".join(lines))
-    return joined if len(joined) <= MESSAGE_CHARACTERS_MAX else joined[:MESSAGE_CHARACTERS_MAX] + "..."
+    if len(joined) <= MESSAGE_CHARACTERS_MAX:
+        return joined
+    half = MESSAGE_CHARACTERS_MAX // 2  # the beginning says what was done, the end why it failed
+    return f"{joined[:half]} ... {joined[-half:]}"
 
 
 async def run(

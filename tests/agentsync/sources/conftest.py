@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +50,37 @@ def make_sources(tmp_path: Path) -> MakeSources:
         return sources
 
     return make
+
+
+def _tool(name: str) -> Path:
+    from tests.agentsync.tools.build import installed
+    from tests.controlplane.build import Absent
+
+    try:
+        return installed(name)
+    except Absent as error:
+        absent(str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """A real helm."""
+    return _tool("helm")
+
+
+@pytest.fixture(scope="session")
+def kustomize() -> Path:
+    """A real kustomize."""
+    return _tool("kustomize")
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Path:
+    """A real kubectl."""
+    beside = Path(sys.executable).parent
+    found = shutil.which("kubectl", path=str(beside)) or shutil.which("kubectl")
+    if found is None:
+        absent("kubectl")
+    assert found is not None, "absent() does not return"
+    return Path(found)
