@@ -43,18 +43,58 @@ class Targets:
     conditions: tuple[AppCondition, ...] = ()
 
 
-def unknown_scope(group: str, kind: str) -> bool | None:
-    """Nothing is known of any kind."""
-    return None
+_RBAC, _ADMISSION, _STORAGE = "rbac.authorization.k8s.io", "admissionregistration.k8s.io", "storage.k8s.io"
+_FLOW, _ESO = "flowcontrol.apiserver.k8s.io", "external-secrets.io"
+_CLUSTER_SCOPED = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "Node"),
+        ("", "PersistentVolume"),
+        (_RBAC, "ClusterRole"),
+        (_RBAC, "ClusterRoleBinding"),
+        (_ADMISSION, "MutatingWebhookConfiguration"),
+        (_ADMISSION, "ValidatingWebhookConfiguration"),
+        (_ADMISSION, "ValidatingAdmissionPolicy"),
+        (_ADMISSION, "ValidatingAdmissionPolicyBinding"),
+        (_STORAGE, "StorageClass"),
+        (_STORAGE, "CSIDriver"),
+        (_STORAGE, "CSINode"),
+        (_STORAGE, "VolumeAttachment"),
+        (_FLOW, "FlowSchema"),
+        (_FLOW, "PriorityLevelConfiguration"),
+        (_ESO, "ClusterSecretStore"),
+        (_ESO, "ClusterExternalSecret"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io", "APIService"),
+        ("argoproj.io", "ClusterAnalysisTemplate"),
+        ("certificates.k8s.io", "CertificateSigningRequest"),
+        ("gateway.networking.k8s.io", "GatewayClass"),
+        ("networking.k8s.io", "IngressClass"),
+        ("node.k8s.io", "RuntimeClass"),
+        ("policy", "PodSecurityPolicy"),
+        ("scheduling.k8s.io", "PriorityClass"),
+    }
+)
+
+
+def builtin_scope(group: str, kind: str) -> bool | None:
+    """Return what is known without a cluster: which well-known kinds are cluster-scoped.
+
+    >>> builtin_scope("", "Namespace"), builtin_scope("example.com", "Widget")
+    (False, None)
+    """
+    return False if (group, kind) in _CLUSTER_SCOPED else None
 
 
 def scope_of(served: ServedKinds | None, objects: Iterable[Object]) -> Scope:
-    """Return what tells whether a kind is namespaced: the cluster, else a definition among the objects."""
+    """Return what tells whether a kind is namespaced: the cluster, a definition among the objects, what is known."""
     defined = {defined_kind(found): _defined_scope(found) for found in objects if is_definition(found)}
 
     def scope(group: str, kind: str) -> bool | None:
         known = served.find(group, kind) if served is not None else None
-        return known.namespaced if known is not None else defined.get((group, kind))
+        if known is not None:
+            return known.namespaced
+        return defined[group, kind] if (group, kind) in defined else builtin_scope(group, kind)
 
     return scope
 
@@ -80,7 +120,7 @@ def prepare_targets(
     objects: Iterable[Object],
     *,
     namespace: str,
-    scope: Scope = unknown_scope,
+    scope: Scope = builtin_scope,
     stamp: Callable[[Object], Object] = lambda found: found,
     is_excluded: Callable[[ResourceKey], bool] = lambda key: False,
 ) -> Targets:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from fairlead.agentsync._hooks import is_hook, is_skipped
-from fairlead.agentsync._targets import Scope, prepare_targets, unknown_scope
+from fairlead.agentsync._targets import Scope, prepare_targets, builtin_scope
 from fairlead.agentsync._tasks import Course, Pair, build_tasks
 from fairlead.agentsync._waves import Task
 from fairlead.agentsync.operation import SyncResource
@@ -97,7 +97,7 @@ class PlanOptions:
     runs_hooks: bool = True
     revision: str = ""
     started_at: datetime | None = None
-    scope: Scope = unknown_scope
+    scope: Scope = builtin_scope
     is_modified: Callable[[Object, Object], bool] = lambda target, live: True
 
 
