@@ -19,7 +19,7 @@ from typing import Any, Final
 from fairlead.agentsync.sources._urls import hide_userinfo
 from fairlead.agentsync.sources.port import ProgramMissing, SourceError
 
-ERROR_BYTES_MAX: Final = 64 * 1024  # of a program's stderr; the rest is read and dropped
+ERROR_BYTES_MAX: Final = 64 * 1024  # of a program's stderr; what lies between its ends is read and dropped
 MESSAGE_CHARACTERS_MAX: Final = 600
 _CHUNK_BYTES: Final = 256 * 1024
 _GUARD_SECONDS: Final = 0.25
@@ -153,7 +153,7 @@ async def _talk(
     assert process.stdout is not None and process.stderr is not None, "both are pipes"
     feeding = asyncio.create_task(_feed(process, stdin))
     output = asyncio.create_task(_collect(process.stdout, limits.output_bytes, name))
-    errors = asyncio.create_task(_head(process.stderr))
+    errors = asyncio.create_task(_ends(process.stderr))
     talking: tuple[asyncio.Task[Any], ...] = (feeding, output, errors)
     pending: set[asyncio.Task[Any]] = set(talking)
     try:
@@ -195,12 +195,15 @@ async def _collect(stream: asyncio.StreamReader, bytes_max: int, name: str) -> b
     return b"".join(found)
 
 
-async def _head(stream: asyncio.StreamReader) -> bytes:
-    found = b""
+async def _ends(stream: asyncio.StreamReader) -> bytes:
+    """Return the beginning and the end of what a program wrote; the middle is dropped when it is long."""
+    half = ERROR_BYTES_MAX // 2
+    first, last = b"", b""
     while chunk := await stream.read(_CHUNK_BYTES):
-        if len(found) < ERROR_BYTES_MAX:
-            found += chunk[: ERROR_BYTES_MAX - len(found)]
-    return found
+        room = half - len(first)
+        first += chunk[:room]
+        last = (last + chunk[room:])[-half:]
+    return first + last
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -93,9 +93,10 @@ async def test_a_talkative_program_is_killed(tmp_path: Path) -> None:
 
 
 async def test_errors_without_end_are_cut(tmp_path: Path) -> None:
-    code = "import sys; sys.stderr.write('x' * 1000000)"
+    code = "import sys; sys.stderr.write('first ' + 'x' * 1000000 + ' last')"
     ended = await run(python(code), environment=clean_environment(tmp_path), folder=tmp_path, limits=Limits())
     assert (ended.code, len(ended.errors)) == (0, 65536)
+    assert ended.errors.startswith("first x") and ended.errors.endswith("x last")
 
 
 async def test_a_guard_ends_a_program(tmp_path: Path) -> None:
