@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import groupby
 
 from fairlead.agentsync._hooks import is_hook, is_skipped
-from fairlead.agentsync._targets import Scope, prepare_targets, builtin_scope
+from fairlead.agentsync._targets import Scope, builtin_scope, prepare_targets
 from fairlead.agentsync._tasks import Course, Pair, build_tasks
 from fairlead.agentsync._waves import Task
 from fairlead.agentsync.operation import SyncResource
