@@ -584,8 +584,10 @@ class _Deciding:
         state = _operating.begin(operation, self.now)
         self.status = msgspec.structs.replace(self.status, operation_state=state)
         self._wake(self.now)
-        if operation.sync is not None and not operation.sync.manifests and self._serving(spec, state) is None:
-            self._render_operation(spec, state)
+        if operation.sync is not None and not operation.sync.manifests:
+            # What an earlier operation rendered is not this one's, not even within the same second.
+            if self._serving(spec, state, is_new=True) is None:
+                self._render_operation(spec, state)
         self.blocker = Blocker(reason=Reason.SYNCING, what="a sync begins")
 
     def _render_operation(self, spec: ApplicationSpec, state: OperationState) -> None:
@@ -677,8 +679,12 @@ class _Deciding:
         found = permission(windows, self.now, is_manual=is_manual, started_at=state.started_at)
         return found.is_allowed, found.changes_at
 
-    def _serving(self, spec: ApplicationSpec, state: OperationState) -> Desired | None:
-        """Return the desired state of an operation: of its sources, at the revisions that it is pinned to or names."""
+    def _serving(self, spec: ApplicationSpec, state: OperationState, *, is_new: bool = False) -> Desired | None:
+        """Return the desired state of an operation: of its sources, at the revisions that it is pinned to or names.
+
+        Args:
+            is_new: the operation has not asked for anything yet.
+        """
         sources, revisions = _operating.sources_of(state, spec), _operating.revisions_of(state, spec)
         for desired in (self.seen.operation.desired, self.seen.rendering.desired):
             if desired is None or not same_sources(desired.sources, sources):
@@ -688,7 +694,7 @@ class _Deciding:
             if revisions and desired.revisions == revisions:
                 return desired
             is_fresh = state.started_at is not None and desired.rendered_at.replace(microsecond=0) >= state.started_at
-            is_own = desired is self.seen.operation.desired
+            is_own = desired is self.seen.operation.desired and not is_new
             if is_own and is_fresh and desired.requested == revisions and not _operating.is_pinned(state):
                 return desired
         return None
