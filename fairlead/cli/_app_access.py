@@ -18,14 +18,13 @@ from fairlead.core.cluster import Cluster, MergePatch
 from fairlead.core.durations import parse_go_duration
 from fairlead.core.errors import ClusterError, Conflict, FairleadError, NotFound
 from fairlead.core.kinds import carried
-from fairlead.core.objects import Kind, Manifest, ObjectKey
+from fairlead.core.objects import Kind, Manifest, ObjectKey, ObjectMeta, decode_manifest
 
 if TYPE_CHECKING:
     from fairlead.agentsync.project import Project
 
 APPLICATIONS = carried("argoproj.io", "v1alpha1", "Application", "applications")
 PROJECTS = carried("argoproj.io", "v1alpha1", "AppProject", "appprojects")
-_REVIEWS = carried("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", namespaced=False)
 LOCAL = ("", "https://kubernetes.default.svc", "in-cluster")  # destinations: the very cluster of the Application
 _TRIES = 10
 _SCREEN_SECONDS = 0.1  # changes that come closer together are looked at once
@@ -35,6 +34,17 @@ _COMPLETION_SECONDS = 3.0
 def now() -> datetime:
     """Return this instant."""
     return datetime.now(UTC)
+
+
+def _decode_review(raw: bytes) -> Manifest:
+    """Return the answer to a question, which is stored nowhere and so has no name of its own."""
+    found = decode_manifest(raw)
+    return Manifest(metadata=ObjectMeta(name="self"), content=found.content)
+
+
+_REVIEWS = Kind(
+    "authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", _decode_review, namespaced=False
+)
 
 
 class _Limit(click.ParamType[float]):
