@@ -240,7 +240,7 @@ class Store:
         else:
             found = Listing(await self._ls_tree(commit, under, self._git.settings.local.output_bytes)).under(under)
         if len(found) > self._limits.files:
-            raise SourceError(f"{len(found)} files below {under or 'the root'!r}: at most {self._limits.files}")
+            raise SourceError(f"{len(found)} files below {under or 'the root'}: at most {self._limits.files}")
         return found
 
     async def leaf(self, commit: str, path: str) -> Entry | None:

@@ -205,7 +205,7 @@ class FolderTree:
                 if is_safe_name(path):
                     found.append(self._entry(path, full.lstat()))
             if len(found) > self._limits.files:
-                raise SourceError(f"more than {self._limits.files} files below {under or 'the root'!r}")
+                raise SourceError(f"more than {self._limits.files} files below {under or 'the root'}")
         return {entry.path: entry for entry in sorted(found, key=lambda each: each.path)}
 
     def _entry(self, path: str, found: os.stat_result) -> Entry:

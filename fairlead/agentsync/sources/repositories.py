@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fairlead.agentsync.resources import labels_of, name_of, namespace_of
 from fairlead.agentsync.sources._access import Access
-from fairlead.agentsync.sources._urls import hide_userinfo, locate, normalise
+from fairlead.agentsync.sources._urls import locate, normalise
 from fairlead.agentsync.sources.port import SourceError
 
 TYPE_LABEL: Final = "argocd.argoproj.io/secret-type"
@@ -33,6 +34,7 @@ _NOT_BUILT: Final[Mapping[str, str]] = {
     "azureServicePrincipalClientId": "an Azure service principal",
     "azureServicePrincipalClientID": "an Azure service principal",
 }
+_PROXY: Final = re.compile(r"(?:https?|socks5h?)://[^\s]+")
 _BOOLS: Final = ("insecure", "insecureIgnoreHostKey", "enableLfs", "forceHttpBasicAuth", "enableOCI")
 
 
@@ -240,11 +242,8 @@ def _access(data: Mapping[str, str], username: str, password: str) -> Access:
         lfs=flags["enableLfs"],
     )
     access.check()
-    if access.proxy:
-        try:
-            locate(access.proxy)
-        except SourceError:
-            raise SourceError(f"data.proxy is {hide_userinfo(access.proxy)!r}: expected a URL") from None
+    if access.proxy and not _PROXY.match(access.proxy):
+        raise SourceError("data.proxy: expected a URL of http, https or socks5")
     if not (access.password or access.bearer_token or access.ssh_private_key):
         for key, what in _NOT_BUILT.items():
             if data.get(key, "") not in ("", "false"):
