@@ -134,7 +134,7 @@ class _Doing:
     def at(self) -> tuple[SyncPhase, int]:
         return (self.task.phase, self.task.wave)
 
-    def record(self, phase: Phase, message: str, code: ResultCode | str = "") -> None:
+    def record(self, phase: Phase | str, message: str, code: ResultCode | str = "") -> None:
         """Note what has become of it; without a code that of before stays."""
         task = self.task
         before = self.result
@@ -188,19 +188,21 @@ class _Syncing:
         by_key = {(doing.task.key, doing.task.phase): doing for doing in self.all}
         for result in self.fresh:
             doing = by_key.get((result.key, result.phase))
-            if doing is None or (result.dry_run and result.is_successful and not self.manner.dry_run):
+            if doing is None:
+                continue
+            if result.dry_run and result.is_successful and not self.manner.dry_run:
+                doing.record("", "")  # it was tried: that it need not be tried again is all that this says
                 continue
             phase = _PHASES[result.status]
             if result.dry_run and phase is Phase.RUNNING:
                 phase = Phase.SUCCEEDED  # nothing was made that could run
             doing.record(phase, result.message, result.status)
 
-    @property
-    def results(self) -> tuple[ResourceResult, ...]:
-        return (*self.gone, *(doing.result for doing in self.all if doing.result is not None))
-
     def answer(self, phase: Phase, message: str, *actions: Action) -> Pass:
-        return Pass(phase=phase, message=message, results=self.results, actions=actions, wake_at=self.wake_at)
+        results = (*self.gone, *(doing.result for doing in self.all if doing.result is not None))
+        if phase.is_completed:  # what was tried and never done is no result
+            results = tuple(result for result in results if result.hook_phase)
+        return Pass(phase=phase, message=message, results=results, actions=actions, wake_at=self.wake_at)
 
     # -- the steps, in order -------------------------------------------------------------------------------------------
 
@@ -260,6 +262,7 @@ class _Syncing:
         return self.answer(Phase.RUNNING, RUNNING, DryRun(applies=applies)) if applies else None
 
     def _has_started(self) -> bool:
+        """Whether everything has been tried, or more."""
         return any(doing.result is not None for doing in self.all if not doing.task.is_namespace)
 
     def _only_dry_run(self) -> Pass:
@@ -387,15 +390,22 @@ class _Syncing:
         return self.answer(Phase.SUCCEEDED, NO_MORE_TASKS, *self._delete_hooks(DeletePolicy.SUCCEEDED))
 
     def _run(self) -> Pass | None:
-        """Run what is left of the lowest phase and wave."""
-        pending = self._pending()
-        at = pending[0].at
-        if self._has_started() and self.acted_at is not None and not self.has_run_part_of(at):
+        """Run what is left of the lowest phase and wave; a wave in which nothing is to be done leads to the next."""
+        for at, group in groupby(self._pending(), key=lambda doing: doing.at):
+            wave = list(group)
+            if (answer := self._run_wave(at, wave)) is not None:
+                return answer
+            if any(_is_deleting(doing.task.live) for doing in wave):
+                return None
+        return None
+
+    def _run_wave(self, at: tuple[SyncPhase, int], wave: list[_Doing]) -> Pass | None:
+        has_begun = any(not doing.is_pending for doing in self.all)
+        if has_begun and self.acted_at is not None and not self._has_run_part_of(at):
             due = self.acted_at + self.manner.wave_delay
             if self.now < due:
                 self.wake_at = earliest(self.wake_at, due)
                 return self.answer(Phase.RUNNING, RUNNING)
-        wave = [doing for doing in pending if doing.at == at]
         if unconfirmed := self._unconfirmed(wave):
             return self.answer(Phase.RUNNING, _waiting_for_confirmation(unconfirmed))
         prune = self._prune([doing for doing in wave if doing.task.is_prune])
@@ -406,7 +416,7 @@ class _Syncing:
         self.has_run = True
         return self.answer(Phase.RUNNING, RUNNING, *actions) if actions else None
 
-    def has_run_part_of(self, at: tuple[SyncPhase, int]) -> bool:
+    def _has_run_part_of(self, at: tuple[SyncPhase, int]) -> bool:
         return any(doing.at == at and not doing.is_pending for doing in self.all)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
