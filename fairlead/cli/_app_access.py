@@ -38,8 +38,7 @@ def now() -> datetime:
 
 def _decode_review(raw: bytes) -> Manifest:
     """Return the answer to a question, which is stored nowhere and so has no name of its own."""
-    found = decode_manifest(raw)
-    return Manifest(metadata=ObjectMeta(name="self"), content=found.content)
+    return msgspec.structs.replace(decode_manifest(raw), metadata=ObjectMeta(name="self"))
 
 
 _REVIEWS = Kind(
