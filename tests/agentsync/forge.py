@@ -131,7 +131,7 @@ def deployment(
     }
 
 
-def job(name: str, *, annotations: dict[str, str] | None = None) -> Object:
+def job(name: str, *, command: tuple[str, ...] = ("true",), annotations: dict[str, str] | None = None) -> Object:
     metadata: dict[str, Any] = {"name": name}
     if annotations:
         metadata["annotations"] = annotations
@@ -143,7 +143,7 @@ def job(name: str, *, annotations: dict[str, str] | None = None) -> Object:
             "template": {
                 "spec": {
                     "restartPolicy": "Never",
-                    "containers": [{"name": "job", "image": "job:1", "command": ["true"]}],
+                    "containers": [{"name": "job", "image": "job:1", "command": list(command)}],
                 }
             }
         },

@@ -335,7 +335,6 @@ async def staged(*, hub: bool = False, workloads: bool = False, timing: Timing |
     clock = LoopClock()
     cluster = SimulatedCluster(clock, field_manager="user")
     control = SimulatedCluster(clock, seed=7, field_manager="user") if hub else cluster
-    control.install_crds([_definition("Application"), _definition("AppProject")])
     cluster.apply([_namespace("shop")])
     control.apply([_namespace("argocd")])
     play = Play(clock=clock, cluster=cluster, hub=control, timing=timing or Timing())
@@ -349,22 +348,6 @@ async def staged(*, hub: bool = False, workloads: bool = False, timing: Timing |
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _definition(kind: str) -> Object:
-    plural = f"{kind.lower()}s"
-    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.argoproj.io"},
-        "spec": {
-            "group": "argoproj.io",
-            "scope": "Namespaced",
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-            "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": schema}],
-        },
-    }
 
 
 def _namespace(name: str) -> Object:

@@ -13,7 +13,7 @@ from fairlead.agentsync.resources import Object
 from fairlead.agentsync.sources.port import Freshness
 from fairlead.core.kinds import HTTP_ROUTES, NAMESPACES, carried
 from fairlead.testing.faults import When
-from tests.agentsync.forge import URL, config_map, deployment, job
+from tests.agentsync.forge import PATH, URL, config_map, deployment, job
 from tests.agentsync.stage import AUTOMATED, CONFIG_MAPS, DEPLOYMENTS, JOBS, Play, played
 
 WIDGETS = carried("example.com", "v1", "Widget", "widgets")
@@ -427,11 +427,12 @@ def test_a_spec_that_makes_no_sense_is_told_and_touches_nothing() -> None:
         play.forge.push(config_map("one"))
         async with play.process():
             await play.application(syncPolicy=AUTOMATED)
-            await play.application("bad", syncPolicy={"automated": {"prune": "yes"}})
+            plugin = {"source": {"repoURL": URL, "path": PATH, "plugin": {"name": "ytt"}}}
+            await play.application("bad", syncPolicy=AUTOMATED, **plugin)
             await play.synced()
             await play.until(lambda: "InvalidSpecError" in play.conditions("bad"))
-            assert "spec.syncPolicy.automated.prune" in play.conditions("bad")["InvalidSpecError"]
-            await play.patch({"spec": {"syncPolicy": {"automated": {"prune": "no"}}}})
+            assert "plug-ins are not supported" in play.conditions("bad")["InvalidSpecError"]
+            await play.patch({"spec": plugin})
             await play.until(lambda: "InvalidSpecError" in play.conditions())
             await play.remove(CONFIG_MAPS, "one")
             await asyncio.sleep(100)
