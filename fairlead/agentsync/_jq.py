@@ -8,8 +8,11 @@ The language is that of jq 1.7 and of gojq, which upstream uses, as far as `_jq_
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any, Final
 
 from fairlead.agentsync import _jq_syntax as syntax
@@ -139,18 +142,20 @@ class _Evaluation:
             for key in self.values(node.key, scope, value):
                 if isinstance(key, dict):
                     key = Span((key.get("start"), key.get("end")))
-                yield _down(inner, key), at(found, key)
+                yield from _at(inner, found, key, node.is_optional)
 
     def slice(self, node: syntax.Slice, scope: _Scope, path: Path | None, value: Any) -> Items:
         for inner, found in self.run(node.term, scope, path, value):
             for stop in self.values(node.stop, scope, value) if node.stop is not None else (None,):
                 for start in self.values(node.start, scope, value) if node.start is not None else (None,):
                     span = Span((start, stop))
-                    yield _down(inner, span), at(found, span)
+                    yield from _at(inner, found, span, node.is_optional)
 
     def iterate(self, node: syntax.Iterate, scope: _Scope, path: Path | None, value: Any) -> Items:
         for inner, found in self.run(node.term, scope, path, value):
             if not isinstance(found, dict | list):
+                if node.is_optional:
+                    continue
                 raise JqFailure(f"Cannot iterate over {kind(found) if found is None else shown(found)}")
             self.spend(len(found) // 8)
             for key, one in found.items() if isinstance(found, dict) else enumerate(found):
@@ -373,6 +378,14 @@ _NONE: Final = object()
 _EMPTY: Final = _Scope()
 
 
+def _at(path: Path | None, found: Any, key: Any, is_optional: bool) -> Items:
+    try:
+        yield _down(path, key), at(found, key)
+    except JqFailure:
+        if not is_optional:
+            raise
+
+
 def _called(function: Callable[..., Any], value: Any, arguments: tuple[Any, ...]) -> Any:
     """Call a function of values; what Python refuses (a text as a number, a number too large) fails as in jq."""
     try:
@@ -405,6 +418,22 @@ def _recurse(work: _Evaluation, _arguments: tuple[Node, ...], _scope: _Scope, pa
             waiting += [(_down(path, key), one) for key, one in reversed(value.items())]
         elif isinstance(value, list):
             waiting += [(_down(path, place), one) for place, one in reversed(list(enumerate(value)))]
+
+
+def _limit(work: _Evaluation, arguments: tuple[Node, ...], scope: _Scope, path: Path | None, value: Any) -> Items:
+    for number in work.values(arguments[0], scope, value):
+        if kind(number) != "number":
+            raise JqFailure("Invalid arguments to limit: the count must be a number")
+        if number > 0:
+            yield from islice(work.run(arguments[1], scope, path, value), math.ceil(number))
+
+
+def _first(work: _Evaluation, arguments: tuple[Node, ...], scope: _Scope, path: Path | None, value: Any) -> Items:
+    yield from islice(work.run(arguments[0], scope, path, value), 1)
+
+
+def _last(work: _Evaluation, arguments: tuple[Node, ...], scope: _Scope, path: Path | None, value: Any) -> Items:
+    yield from deque(work.run(arguments[0], scope, path, value), maxlen=1)
 
 
 def _getpath(work: _Evaluation, arguments: tuple[Node, ...], scope: _Scope, path: Path | None, value: Any) -> Items:
@@ -457,6 +486,9 @@ _NATIVE_WITH_PATHS: Final[dict[tuple[str, int], Callable[..., Items]]] = {
     ("error", 0): _failing,
     ("error", 1): _failing,
     ("recurse", 0): _recurse,
+    ("limit", 2): _limit,
+    ("first", 1): _first,
+    ("last", 1): _last,
     ("getpath", 1): _getpath,
     ("path", 1): _path,
     ("delpaths", 1): _delpaths,

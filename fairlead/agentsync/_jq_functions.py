@@ -47,14 +47,10 @@ def any(f): any(.[]; f);
 def all(f): all(.[]; f);
 def any: any(.);
 def all: all(.);
-def first(f): label $out | (f | ., break $out);
 def first: .[0];
 def last: .[-1];
-def last(f): reduce f as $x (null; $x);
 def nth($n): .[$n];
 def nth($n; f): last(limit($n + 1; f));
-def limit($n; f): if $n > 0 then label $out | foreach f as $x (0; . + 1; $x, if . >= $n then break $out else empty end)
-    else empty end;
 def until(condition; update): def u: if condition then . else (update | u) end; u;
 def while(condition; update): def w: if condition then ., (update | w) else empty end; w;
 def repeat(f): def r: ., (f | r); r;

@@ -55,10 +55,11 @@ class Format(Node):
 
 @dataclass(frozen=True, slots=True)
 class Index(Node):
-    """`term[key]`, `term.key`"""
+    """`term[key]`, `term.key`; with `?` a value that has no such places gives nothing."""
 
     term: Node
     key: Node
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Slice(Node):
     term: Node
     start: Node | None
     stop: Node | None
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Iterate(Node):
     """`term[]`"""
 
     term: Node
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +402,8 @@ class _Parser:
             elif self._take("["):
                 term = self._bracket(term)
             elif self._take("?"):
-                term = Try(term)
+                # Behind a place the mark speaks of that place alone: what else the term yields goes on.
+                term = replace(term, is_optional=True) if isinstance(term, Index | Slice | Iterate) else Try(term)
             else:
                 break
         return term

@@ -81,7 +81,9 @@ def _encoded(value: Any) -> Any:
 
 
 def _with_rules(found: Object) -> Object:
-    return {**found, "rules": []} if "rules" in found and not found["rules"] else found
+    """Return a role with a list of rules; an aggregated one may leave them to its controller."""
+    is_left = "rules" not in found and bool(found.get("aggregationRule"))
+    return found if is_left or found.get("rules") else {**found, "rules": []}
 
 
 def _sorted_subsets(found: Object) -> Object:
@@ -120,12 +122,6 @@ _SPELLINGS: Final[dict[tuple[str, str], Callable[[Object], Object]]] = {
 def without_rules(found: Object) -> Object:
     """Return a role without its rules."""
     return {key: value for key, value in found.items() if key != "rules"}
-
-
-def with_rules_if_meant(target: Object, live: Object) -> Object:
-    """Return a live role that has no rules as the target says the same: with an empty list."""
-    is_role = group_version(live)[0] == _RBAC and kind_of(live) in ("Role", "ClusterRole")
-    return {**live, "rules": []} if is_role and target.get("rules") == [] and "rules" not in live else live
 
 
 def align_tracking(target: Object, live: Object, tracking: Tracking) -> tuple[Object, Object]:

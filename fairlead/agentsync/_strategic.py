@@ -111,7 +111,7 @@ def merge(original: Any, target: Any, live: Any, shape: Shape = UNKNOWN, owned: 
     {'a': 2, 'c': 1}
     """
     if isinstance(target, dict) and isinstance(live, dict):
-        if owned is not None and shape.is_atomic:
+        if shape.is_replaced if owned is None else shape.is_atomic:
             return live if same(target, live, shape) else clean(target, shape)
         return _merge_maps(original if isinstance(original, dict) else {}, target, live, shape, owned)
     if isinstance(target, list) and isinstance(live, list):
@@ -144,10 +144,16 @@ def _merge_maps(
     for key, before in original.items():
         if key not in target and before is not None and key in live and not vanishes(live[key], shape.of(key)):
             changed[key] = ABSENT
+    if shape.retains and owned is None and target:
+        # A union: what the target does not say goes, but for what the server fills in where nothing is said.
+        defaults = DEFAULTS.get(shape.type, {}) if not changed else {}
+        changed |= {
+            key: ABSENT
+            for key, found in live.items()
+            if key not in target and not (key in defaults and same(defaults[key], found, shape.of(key)))
+        }
     if not changed:
         return live
-    if shape.retains and owned is None:
-        changed |= {key: ABSENT for key in live if key not in target}
     return {key: value for key, value in (live | changed).items() if value is not ABSENT}
 
 
@@ -164,6 +170,8 @@ def _merge_lists(
         chosen = keys if is_keyed else ()
         before, wanted, found = _names(original, chosen), _names(target, chosen), _names(live, chosen)
         if wanted is not None and found is not None:
+            if not is_keyed and wanted.keys() == found.keys():
+                return live  # the order of a set is nobody's
             return _merge_named(before or {}, wanted, found, live, shape.item, owned)
     return live if same(target, live, shape) else clean(target, shape)
 

@@ -32,6 +32,7 @@ class Shape:
         keeps_zero: whether an empty value differs from none (a pointer in Go).
         merges: whether a strategic merge keeps what only the live side has; otherwise a list is replaced.
         retains: whether a strategic merge drops what the target does not say, once anything in the map changes.
+        is_replaced: whether a strategic merge takes the target's map as a whole.
         is_atomic: whether one manager owns a map as a whole.
         is_set: whether managers own items of a list, by value.
         is_keyed: whether managers own items of a list, by key.
@@ -47,6 +48,7 @@ class Shape:
     keeps_zero: bool = False
     merges: bool = False
     retains: bool = False
+    is_replaced: bool = False
     is_atomic: bool = False
     is_set: bool = False
     is_keyed: bool = False
@@ -108,6 +110,7 @@ def _shape(flags: str, type_: str, keys: Iterable[str] = ()) -> Shape:
         keeps_zero="p" in flags,
         merges="M" in flags,
         retains="R" in flags,
+        is_replaced="E" in flags,
         is_atomic="A" in flags,
         is_set="S" in flags,
         is_keyed="K" in flags,
@@ -202,12 +205,17 @@ def is_builtin(found: Object) -> bool:
     return f"{group}/{version}/{kind_of(found)}" in _table()["kinds"] and group not in _EXTENDED_GROUPS
 
 
-# What the API server adds to items of lists that are replaced as a whole. `ANY` stands for whatever it fills in.
+# What the API server adds to items of lists, and to maps, that are replaced as a whole. `ANY` stands for whatever it fills in.
 ANY: Final = object()
 _EXTENDED_GROUPS: Final = ("gateway.networking.k8s.io", "external-secrets.io")
 _SERVICE_REF: Final = {"group": "", "kind": "Service"}
 _PREFIX_MATCH: Final = {"type": "PathPrefix", "value": "/"}
 DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "apps.v1.DeploymentStrategy": {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
+    },
+    "core.v1.Volume": {"emptyDir": {}},
     "core.v1.PersistentVolumeClaim": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": ANY},
     "core.v1.PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
     "core.v1.ObjectFieldSelector": {"apiVersion": "v1"},

@@ -25,7 +25,6 @@ from fairlead.agentsync._normalising import (
     align_tracking,
     is_aggregated_role,
     normalised,
-    with_rules_if_meant,
     without_rules,
 )
 from fairlead.agentsync._owned import keep_owned
@@ -148,7 +147,6 @@ def _compare(target: Object, live: Object, options: DiffOptions, dry_run: Object
     wanted = keep_owned(normalised(target, options.ignore_status), live, options.managed_by_rollouts)
     if options.tracking is not None:
         wanted, found = align_tracking(wanted, found, options.tracking)
-    found = with_rules_if_meant(wanted, found)
     wanted, found = _stripped(wanted, rules, options), _stripped(found, rules, options)
     match options.strategy:
         case Strategy.SERVER_SIDE if dry_run is not None:

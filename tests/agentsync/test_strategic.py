@@ -181,11 +181,13 @@ def test_no_argument_is_changed() -> None:
     assert (original, target, live) == ({"a": {"b": 1}}, {"a": {"c": [1]}}, {"a": {"b": 1, "d": {}}})
 
 
-def test_a_strategy_of_another_type_drops_what_the_server_had_filled_in() -> None:
+def test_a_union_drops_what_the_target_does_not_say_but_for_defaults() -> None:
     shape = shape_of(deployment()).of("spec").of("strategy")
-    live = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}}
-    assert merge({}, {"type": "Recreate"}, live, shape) == {"type": "Recreate"}
+    live = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
     assert merge({}, {"type": "RollingUpdate"}, live, shape) is live
+    assert merge({}, {"type": "Recreate"}, live, shape) == {"type": "Recreate"}
+    edited = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 0}}
+    assert merge({}, {"type": "RollingUpdate"}, edited, shape) == {"type": "RollingUpdate"}
 
 
 @pytest.mark.parametrize(

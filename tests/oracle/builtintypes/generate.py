@@ -111,7 +111,7 @@ class Writer:
         strategies = schema.get("x-kubernetes-patch-strategy", "").split(",")
         merges, list_type = "merge" in strategies, schema.get("x-kubernetes-list-type", "")
         atomic = schema.get("x-kubernetes-map-type", "atomic" if atomic and "l" not in flags else "") == "atomic"
-        flags += "M" * merges + "R" * ("retainKeys" in strategies) + "A" * atomic
+        flags += "M" * merges + "R" * ("retainKeys" in strategies) + "E" * ("replace" in strategies) + "A" * atomic
         flags += {"map": "K", "set": "S"}.get(list_type, "")
         keys = schema.get("x-kubernetes-list-map-keys") or []
         if merges and "l" in flags and not keys and "x-kubernetes-patch-merge-key" in schema:
