@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +133,6 @@ def remote(folder: Path) -> str:
     return write(folder / "remote.yaml", found)
 
 
-def git(folder: Path, *words: str) -> str:
-    identity = ("-c", "user.name=jo", "-c", "user.email=jo@example.com", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 async def test_what_git_says_is_rendered_only_with_a_project(tmp_path: Path) -> None:
     """Which signatures are asked for stands in the project: without it nothing that was fetched is used."""
     async with staged(tmp_path, application()) as stage:
