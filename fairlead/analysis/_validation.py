@@ -1,14 +1,19 @@
 """The rules of a run, checked on metrics whose placeholders are resolved; the first one broken is reported.
 
+Upstream reads a count that is no number as 0, and takes a negative one, or a negative interval, for one that is over
+at once: the run then measures once, whatever was meant. Here they are errors before anything is measured.
+
 Source: `argo-rollouts: utils/analysis/factory.go`, `utils/analysis/helpers.go`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
-from fairlead.analysis._verdicts import CONSECUTIVE_ERROR_LIMIT, number
+from fairlead.analysis._verdicts import CONSECUTIVE_ERROR_LIMIT, is_number, number
 from fairlead.analysis.spec import DryRun, MeasurementRetention, Metric
 from fairlead.core import regex
 from fairlead.core.durations import parse_go_seconds
@@ -22,16 +27,44 @@ def validate_metrics(metrics: Sequence[Metric]) -> None:
     """Return if a run can be made of these metrics.
 
     Raises:
-        SpecError: with upstream's text.
+        SpecError: with upstream's text; of what upstream misreads, with the field, what was found and expected.
     """
     if not metrics:
         raise SpecError("no metrics specified")
     seen: set[str] = set()
     for index, metric in enumerate(metrics):
+        if (wrong := misread(metric)) is not None:
+            field, text = wrong
+            raise SpecError(text, path=f"metrics[{index}].{field}")
         problem = f"duplicate name '{metric.name}'" if metric.name in seen else problem_of(metric)
         if problem:
             raise SpecError(f"metrics[{index}]: {problem}")
         seen.add(metric.name)
+
+
+def misread(metric: Metric) -> tuple[str, str] | None:
+    """Return the first field that cannot mean what upstream would take it for, and what is wrong; None: there is none.
+
+    >>> misread(Metric(count="x"))
+    ('count', 'expected a whole number, found "x"')
+    """
+    numbers = {
+        "count": metric.count,
+        "failureLimit": metric.failure_limit,
+        "inconclusiveLimit": metric.inconclusive_limit,
+        "consecutiveErrorLimit": metric.consecutive_error_limit,
+        "consecutiveSuccessLimit": metric.consecutive_success_limit,
+    }
+    for field, value in numbers.items():
+        if isinstance(value, str) and not is_number(value):
+            return field, f"expected a whole number, found {json.dumps(value, ensure_ascii=False)}"
+    if number(metric.count) < 0:
+        return "count", f"expected a whole number of 0 or more, found {metric.count}"
+    for field, text in (("interval", metric.interval), ("initialDelay", metric.initial_delay)):
+        with suppress(ValueError):  # what is no duration has upstream's text
+            if text and parse_go_seconds(text) < 0:
+                return field, f'expected a duration of 0 or more, found "{text}"'
+    return None
 
 
 def problem_of(metric: Metric) -> str:

@@ -33,6 +33,11 @@ _INT64_MAX = 2**63 - 1
 _BEST_TO_WORST = (Phase.SUCCESSFUL, Phase.RUNNING, Phase.PENDING, Phase.INCONCLUSIVE, Phase.ERROR, Phase.FAILED)
 
 
+def is_number(text: str) -> bool:
+    """Return whether text is a whole number, as Kubernetes reads it."""
+    return _INTEGER.fullmatch(text) is not None
+
+
 def number(value: IntOrString | None, default: int = 0) -> int:
     """Return an int-or-string as a number; text that is none is 0, as Kubernetes reads it.
 

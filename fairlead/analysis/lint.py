@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fairlead.analysis._arguments import SECRET_PLACEHOLDER, is_secret, resolve_metrics
 from fairlead.analysis._expressions import ExpressionError, Type, Value, check
 from fairlead.analysis._expressions._types import BOOL, FLOAT, FLOATS, LIST, MAP, NIL, UNKNOWN
-from fairlead.analysis._validation import dry_run_metrics, problem_of, retention_limits
+from fairlead.analysis._validation import dry_run_metrics, misread, problem_of, retention_limits
 from fairlead.analysis._verdicts import effective_count, number
 from fairlead.analysis.spec import Argument, DryRun, MeasurementRetention, Metric, RunSpec, TemplateSpec
 from fairlead.core.errors import SpecError
@@ -86,7 +86,9 @@ def _uses(metric: Metric, argument: Argument) -> bool:
 
 def _of_metric(path: str, metric: Metric, *, is_certain: bool) -> Iterator[Finding]:
     # What depends on a value that is supplied later cannot be judged by a stand-in.
-    if is_certain and (problem := problem_of(metric)):
+    if is_certain and (wrong := misread(metric)) is not None:
+        yield Finding(path=f"{path}.{wrong[0]}", text=wrong[1])
+    elif is_certain and (problem := problem_of(metric)):
         yield Finding(path=path, text=problem)
     yield from _of_conditions(path, metric, is_certain=is_certain)
     count, failures = number(metric.count), number(metric.failure_limit)

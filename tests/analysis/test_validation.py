@@ -63,8 +63,8 @@ def test_a_broken_rule_is_named_with_its_metric(fields: dict[str, Any], text: st
     [
         {},
         {"count": 1, "failureLimit": 1},
-        {"count": "three"},
-        {"count": -1},
+        {"count": "3", "interval": "1m"},
+        {"count": "+1"},
         {"count": 0, "interval": "1m"},
         {"interval": "0"},
         {"interval": "1h30m", "count": 3, "failureLimit": 1, "consecutiveSuccessLimit": 2},
@@ -75,6 +75,30 @@ def test_a_broken_rule_is_named_with_its_metric(fields: dict[str, Any], text: st
 )
 def test_what_upstream_accepts_is_accepted(fields: dict[str, Any]) -> None:
     validate_metrics(metrics(fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"count": "x"}, 'count: expected a whole number, found "x"'),
+        ({"count": ""}, 'count: expected a whole number, found ""'),
+        ({"count": "3 "}, 'count: expected a whole number, found "3 "'),
+        ({"count": "2.0"}, 'count: expected a whole number, found "2.0"'),
+        ({"count": -1}, "count: expected a whole number of 0 or more, found -1"),
+        ({"count": "-1"}, "count: expected a whole number of 0 or more, found -1"),
+        ({"failureLimit": "none"}, 'failureLimit: expected a whole number, found "none"'),
+        ({"inconclusiveLimit": "1e3"}, 'inconclusiveLimit: expected a whole number, found "1e3"'),
+        ({"consecutiveErrorLimit": "4x"}, 'consecutiveErrorLimit: expected a whole number, found "4x"'),
+        ({"consecutiveSuccessLimit": "two"}, 'consecutiveSuccessLimit: expected a whole number, found "two"'),
+        ({"interval": "-1s"}, 'interval: expected a duration of 0 or more, found "-1s"'),
+        ({"interval": "-1ns", "count": 3}, 'interval: expected a duration of 0 or more, found "-1ns"'),
+        ({"initialDelay": "-1h"}, 'initialDelay: expected a duration of 0 or more, found "-1h"'),
+    ],
+)
+def test_what_upstream_misreads_is_named_with_field_found_and_expected(fields: dict[str, Any], text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        validate_metrics(metrics({}, fields))
+    assert str(caught.value) == f"metrics[1].{text}"
 
 
 def test_no_metrics() -> None:

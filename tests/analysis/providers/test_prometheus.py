@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import encode_basic_auth, web
 
+from fairlead.analysis._arguments import resolve_metrics
 from fairlead.analysis.providers.prometheus import PrometheusProvider
 from fairlead.analysis.providers.settings import ProviderSettings, ProviderTools, WebGuard
 from fairlead.analysis.status import Measurement, Phase
@@ -188,6 +189,17 @@ def test_the_query_is_shown_with_the_metric() -> None:
     shown = provider.metadata(metric({"prometheus": {"query": "sum(rate(x[1m]))"}}))
     provider.close()
     assert shown == {"ResolvedPrometheusQuery": "sum(rate(x[1m]))"}
+
+
+def test_a_matcher_that_an_argument_smuggles_in_is_shown_as_it_is_asked() -> None:
+    """Whoever sets arguments writes queries; nobody who looks at the run is left in the dark about it."""
+    query = 'sum(rate(errors{app="{{args.app}}"}[1m]))'
+    smuggled = 'x"} or vector(0) #'
+    (resolved,) = resolve_metrics((metric({"prometheus": {"query": query}}),), {"app": smuggled})
+    provider = PrometheusProvider(ProviderTools(clock=FixedClock()))
+    shown = provider.metadata(resolved)
+    provider.close()
+    assert shown == {"ResolvedPrometheusQuery": 'sum(rate(errors{app="x"} or vector(0) #"}[1m]))'}
 
 
 # --- requests

@@ -38,6 +38,11 @@ def _samples() -> str:
         for minute in range(31):
             at = (START + timedelta(minutes=minute)).timestamp()
             lines.append(f'requests_total{{version="{version}",code="{code}"}} {per_minute * minute} {at:.0f}')
+    # A process that restarts in the middle: its counter begins at 0 again.
+    lines.append("# TYPE restarted counter")
+    for minute in range(31):
+        at = (START + timedelta(minutes=minute)).timestamp()
+        lines.append(f"restarted_total {10 * (minute if minute < 25 else minute - 25)} {at:.0f}")
     return "\n".join([*lines, "# EOF", ""])
 
 
@@ -120,6 +125,20 @@ async def test_answers(address: str, query: str, success: str, phase: Phase, val
     assert found.phase is phase, (found.message, found.value)
     if value is not None:
         assert found.value == value
+
+
+@pytest.mark.parametrize(
+    ("query", "success"),
+    [
+        pytest.param("increase(restarted_total[10m])", "result[0] > 85 && result[0] < 105", id="increase"),
+        pytest.param("rate(restarted_total[10m]) * 60", "result[0] > 8.5 && result[0] < 10.5", id="rate"),
+        pytest.param("resets(restarted_total[10m])", "result[0] == 1", id="it-was-reset"),
+        pytest.param("delta(restarted_total[10m])", "result[0] < 0", id="what-it-would-be-without"),
+    ],
+)
+async def test_a_counter_that_was_reset_inside_the_window_still_counts(address: str, query: str, success: str) -> None:
+    found = await ask(address, query, success=success)
+    assert found.phase is Phase.SUCCESSFUL, (found.message, found.value)
 
 
 async def test_values_are_those_of_promtool(address: str) -> None:

@@ -8,6 +8,7 @@ import json
 import shutil
 import ssl
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from aiohttp import encode_basic_auth, web
 from fairlead.analysis.providers.settings import ProviderSettings, ProviderTools, WebGuard
 from fairlead.analysis.providers.web import WebProvider
 from fairlead.analysis.status import Measurement, Phase
-from tests.analysis.providers import servers
+from tests.analysis.providers import certificates, servers
 from tests.analysis.providers.servers import NOW, FixedClock, metric, question, serving, speaking
 
 SMALL = ProviderSettings(body_bytes_max=4096)
@@ -426,6 +427,43 @@ async def test_certificates_are_verified_unless_insecure(certificate: Path) -> N
         assert (await ask(address, success="result == 0.5", insecure=True)).phase is Phase.SUCCESSFUL
     finally:
         await server.close()
+
+
+CERTIFICATES = {
+    "good": ("127.0.0.1", timedelta(days=1), True, ""),
+    "expired": ("127.0.0.1", timedelta(hours=-1), True, "certificate has expired"),
+    "of-another-host": ("127.0.0.2", timedelta(days=1), True, "certificate is not valid for '127.0.0.1'"),
+    "self-signed": ("127.0.0.1", timedelta(days=1), False, "self-signed certificate"),
+}
+
+
+@pytest.mark.parametrize("name", CERTIFICATES)
+async def test_a_certificate_is_refused_for_its_own_fault(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One authority is trusted; each certificate but the good one has exactly one fault."""
+    from aiohttp import connector
+    from aiohttp.test_utils import TestServer
+
+    host, valid_for, is_signed, fault = CERTIFICATES[name]
+    authority = certificates.authority()
+    issued = certificates.issue(authority if is_signed else None, host, valid_for=valid_for)
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    (tmp_path / "server.pem").write_bytes(issued.pem)
+    trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    monkeypatch.setattr(connector, "_SSL_CONTEXT_VERIFIED", trusting)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "server.pem")
+    app = web.Application()
+    app.router.add_get("/", answering("0.5"))
+    server = TestServer(app)
+    await server.start_server(ssl=context)
+    try:
+        found = await ask(str(server.make_url("/")), success="true")
+    finally:
+        await server.close()
+    assert found.phase is (Phase.ERROR if fault else Phase.SUCCESSFUL), found.message
+    assert fault in found.message
 
 
 async def test_there_is_nothing_to_resume_or_terminate() -> None:
