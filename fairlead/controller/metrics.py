@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from fairlead import __version__
+from fairlead.controller import object_metrics
+from fairlead.controller.queue_metrics import QueueMetrics
 from fairlead.controller.secret_metrics import SecretMetrics
 from fairlead.core.cluster import View
-from fairlead.core.kinds import AnalysisRun, KindCondition, Rollout
+from fairlead.core.kinds import AnalysisRun, AnalysisTemplate, KindCondition, Rollout
 
 _CONTROLLERS = ("rollout", "analysis_run", "externalsecret", "secretstore", "clustersecretstore")
 _BUCKETS = (0.01, 0.15, 0.25, 0.5, 1.0)  # upstream's
@@ -74,6 +75,7 @@ def phase_of(conditions: Sequence[KindCondition]) -> str:
 class _Objects:
     rollouts: Sequence[Rollout] = ()
     runs: Sequence[AnalysisRun] = ()
+    templates: Sequence[AnalysisTemplate] = ()
 
 
 class _ObjectGauges(Collector):
@@ -93,6 +95,7 @@ class _ObjectGauges(Collector):
             )
             for suffix in ("desired", "available", "unavailable", "updated")
         }
+        phases: dict[tuple[str, str], tuple[str, str]] = {}
         for rollout in self.objects.rollouts:
             key = (rollout.metadata.namespace, rollout.metadata.name)
             try:
@@ -100,24 +103,25 @@ class _ObjectGauges(Collector):
             except msgspec.MsgspecError:
                 # An object that cannot be understood is still counted; its condition says what is wrong.
                 info.add_metric((*key, "none", "", "InvalidSpec"), 1)
+                phases[key] = ("none", "InvalidSpec")
                 continue
             try:
                 status = _status.decode(rollout.status)
             except msgspec.MsgspecError:
                 status = _Status()  # a stranger wrote it: the next decision puts it right
             strategy = spec.strategy.name if spec.strategy is not None else "none"
+            phases[key] = (strategy, phase_of(status.conditions))
             # The routers that have a label are refused; plug-ins have none.
             info.add_metric((*key, strategy, "", phase_of(status.conditions)), 1)
             replicas["desired"].add_metric(key, 1 if spec.replicas is None else spec.replicas)
             replicas["available"].add_metric(key, status.available_replicas)
             replicas["unavailable"].add_metric(key, status.replicas - status.available_replicas)
             replicas["updated"].add_metric(key, status.updated_replicas)
-        runs = GaugeMetricFamily("analysis_run_info", "Information about an analysis run.", labels=(*labels, "phase"))
-        for run in self.objects.runs:
-            runs.add_metric((run.metadata.namespace, run.metadata.name, run.phase or "Pending"), 1)
-        version = GaugeMetricFamily("argo_rollouts_controller_info", "The running controller.", labels=("version",))
-        version.add_metric((__version__,), 1)
-        yield from (info, *replicas.values(), runs, version)
+        yield from (info, *replicas.values())
+        yield from object_metrics.of_rollout_phases(phases)
+        yield from object_metrics.of_runs(self.objects.runs)
+        yield from object_metrics.of_templates(self.objects.templates)
+        yield from object_metrics.of_build()
 
 
 class _PlainCounter(Collector):
@@ -157,6 +161,7 @@ class ControllerMetrics:
         registry: what `/metrics` prints; one per controller, never the process-wide default.
         requests: API requests by verb and resource since the start, for benchmarks and tests.
         secrets: what is counted about external secrets.
+        queues: what is counted about the queues.
 
     Args:
         secrets: makes the latter.
@@ -181,6 +186,7 @@ class ControllerMetrics:
             "rollout_events", "Events that were recorded.", ("type", "reason"), registry=self.registry
         )
         self.secrets = secrets(self.registry)
+        self.queues = QueueMetrics(self.registry)
         self._requests = Counter(
             "controller_clientset_k8s_request",
             "Requests to the API server.",
@@ -188,9 +194,10 @@ class ControllerMetrics:
             registry=self.registry,
         )
 
-    def look(self, rollouts: View[Rollout], runs: View[AnalysisRun]) -> None:
+    def look(self, rollouts: View[Rollout], runs: View[AnalysisRun], *templates: View[AnalysisTemplate] | None) -> None:
         """Take the objects that the next exposition describes; called on the loop, before it is printed."""
-        self._gauges.objects = _Objects(rollouts.list(), runs.list())
+        found = tuple(one for view in templates if view is not None for one in view.list())
+        self._gauges.objects = _Objects(rollouts.list(), runs.list(), found)
 
     def on_reconcile(self, name: str, seconds: float, error: str) -> None:
         """Count one reconciliation of the controller `name`; `error` is empty if it succeeded."""

@@ -20,7 +20,7 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from fairlead.core.backoff import RECONCILE
 from fairlead.core.clock import Clock
@@ -37,6 +37,26 @@ class Lane(IntEnum):
     URGENT = 0  # abort and other commands
     FIRST = 1  # what has not been looked at since the start
     NORMAL = 2
+
+
+class QueueHook(Protocol):
+    """Is told what a queue does; for metrics. Must not raise, and returns at once."""
+
+    def on_add(self) -> None:
+        """Take note that a key was added that was not there."""
+        ...
+
+    def on_take(self, waited_seconds: float) -> None:
+        """Take note that a worker has got a key, which has waited so long."""
+        ...
+
+    def on_done(self, worked_seconds: float) -> None:
+        """Take note that a worker has given a key back, which it has had so long."""
+        ...
+
+    def on_retry(self) -> None:
+        """Take note that a key was put off because it failed."""
+        ...
 
 
 class QueueClosed(Exception):
@@ -56,11 +76,16 @@ class WorkQueue(Generic[K]):
     Args:
         clock: measures delays and waits for them.
         rng: draws the jitter of the back-off; None: no jitter.
+
+    Attributes:
+        hook: is told what happens; None: nobody is.
     """
 
     def __init__(self, clock: Clock, *, rng: random.Random | None = None) -> None:
         self._clock = clock
         self._rng = rng
+        self.hook: QueueHook | None = None
+        self._taken_at: dict[K, float] = {}
         self._waiting: dict[K, _Waiting] = {}
         # First in, first out; a plain dict looks at all that has ever gone before it finds its first entry.
         self._lanes: dict[Lane, OrderedDict[K, None]] = {lane: OrderedDict() for lane in Lane}
@@ -92,6 +117,8 @@ class WorkQueue(Generic[K]):
         if waiting is None:
             self._number += 1
             self._waiting[key] = _Waiting(lane, self._number, self._clock.monotonic())
+            if self.hook is not None:
+                self.hook.on_add()
         elif lane < waiting.lane:
             del self._lanes[waiting.lane][key]
             waiting.lane = lane
@@ -129,6 +156,8 @@ class WorkQueue(Generic[K]):
         self._failures[key] = failures + 1
         if seconds is None:
             seconds = RECONCILE.delay(failures, jitter=self._rng.random() if self._rng else 0.0)
+        if self.hook is not None:
+            self.hook.on_retry()
         self.add_after(key, seconds)
         return seconds
 
@@ -174,6 +203,9 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Give a taken key back."""
         wanted = self._taken.pop(key)
+        taken_at = self._taken_at.pop(key)
+        if self.hook is not None:
+            self.hook.on_done(self._clock.monotonic() - taken_at)
         if not self._taken:
             self._idle.set()
         if wanted is not None:
@@ -198,6 +230,11 @@ class WorkQueue(Generic[K]):
     def in_work(self) -> int:
         """How many keys workers have in their hands."""
         return len(self._taken)
+
+    def working_seconds(self) -> tuple[float, ...]:
+        """Return of each key in the hands of a worker how long it has been there."""
+        now = self._clock.monotonic()
+        return tuple(now - taken_at for taken_at in self._taken_at.values())
 
     def oldest_seconds(self) -> float:
         """Return how long the oldest entry of the lanes has been waiting; 0 if none waits."""
@@ -239,8 +276,11 @@ class WorkQueue(Generic[K]):
                 chosen = min(offered[1:], key=self._oldest_number)
         key = next(iter(self._lanes[chosen]))
         del self._lanes[chosen][key]
-        del self._waiting[key]
+        now, waiting = self._clock.monotonic(), self._waiting.pop(key)
         self._taken[key] = None
+        self._taken_at[key] = now
+        if self.hook is not None:
+            self.hook.on_take(now - waiting.since)
         self._idle.clear()
         return key
 
