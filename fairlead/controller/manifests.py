@@ -69,7 +69,7 @@ RIGHTS: Final[tuple[Right, ...]] = (
     _right("", "pods", "list patch", _ROLLOUTS, "ephemeral metadata, restarts, pods of Jobs"),
     _right("", "pods/eviction", "create", _ROLLOUTS, "restarts that honour disruption budgets"),
     _right("batch", "jobs", "get list watch create delete", _ROLLOUTS, "metrics that are Jobs"),
-    _right(_GATEWAY, "httproutes", "get list watch patch", _ROLLOUTS, "weights, managed routes"),
+    _right(_GATEWAY, "httproutes", "get list watch create patch delete", _ROLLOUTS, "weights; routes of our own"),
     _right(_GATEWAY, "grpcroutes", "get list watch patch", _ROLLOUTS, "weights, managed routes"),
     _right(_GATEWAY, "gateways", "list watch", _ROLLOUTS, "whether a route is accepted by a waypoint"),
     _right(_ESO, "externalsecrets", "list watch patch", _SECRETS, "finalizers"),

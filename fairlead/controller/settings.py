@@ -15,6 +15,21 @@ class Workers:
     rollouts: int = 10
     analysis_runs: int = 30
     external_secrets: int = 30  # each waits for three writes, one after the other
+    marked_pods: int = 10  # of a ReplicaSet, at the same time
+    marking_tries: int = 3  # for each of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """How often the API server may be asked, leases aside.
+
+    Attributes:
+        per_second: on average; 0: as often as there is need.
+        burst: so many requests may come at once.
+    """
+
+    per_second: float = 0.0
+    burst: int = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +95,8 @@ class Settings:
     election: Election | None = None  # None: the only replica
     resync: timedelta = timedelta(minutes=15)
     stop_grace: timedelta = timedelta(seconds=10)
+    requests: Requests = field(default_factory=Requests)
+    with_rollouts: bool = True  # whether Rollouts are looked after; AnalysisRuns always are
     with_secrets: bool = True  # whether external secrets are synced
     secrets: SecretSettings = field(default_factory=SecretSettings)  # how they are served
     stores: PlannerSettings = field(default_factory=PlannerSettings)  # how the stores that they come from are asked

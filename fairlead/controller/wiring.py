@@ -49,9 +49,10 @@ from fairlead.core.kinds import (
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
 from fairlead.core.traffic import EvidenceSource, RouterFactory, RouterTools
 from fairlead.mesh_routing.routers.gatewayapi import GatewayApiRouting
+from fairlead.mesh_routing.routers.leaving import CLAIM_INDEX, RouteKeeper, index_by_claim
 from fairlead.mesh_routing.routers.waypoint import SERVICE_INDEX, WaypointRouting, index_by_service
 from fairlead.mesh_routing.spec import GATEWAY_API_BLOCK, WAYPOINT_BLOCK, RoutingSettings
-from fairlead.rollouts.reconciler import RolloutReconciler, Views
+from fairlead.rollouts.reconciler import Marking, RolloutReconciler, Views
 from fairlead.rollouts.triggers import INDEXES, Triggers, Wake, is_ours
 from fairlead.rollouts.workload import StoredWorkloads
 from fairlead.runtime.events import EventRecorder
@@ -88,7 +89,8 @@ class Caches:
         self.cluster_templates = add(CLUSTER_ANALYSIS_TEMPLATES) if is_wide else None
         self.namespaces = add(NAMESPACES) if is_wide else None
         self.routes = {
-            kind.plural: add(kind, indexes={SERVICE_INDEX: index_by_service}) for kind in (HTTP_ROUTES, GRPC_ROUTES)
+            kind.plural: add(kind, indexes={SERVICE_INDEX: index_by_service, CLAIM_INDEX: index_by_claim})
+            for kind in (HTTP_ROUTES, GRPC_ROUTES)
         }
         self.gateways = add(GATEWAYS)
         # A pod template may be taken from these; few clusters have such a Rollout.
@@ -144,6 +146,8 @@ class _Term:
         self.background = _Background()
         self.rollouts: WorkQueue[ObjectKey] = WorkQueue(clock, rng=rng)
         self.runs: WorkQueue[ObjectKey] = WorkQueue(clock, rng=rng)
+        parent.metrics.queues.watch("Rollouts", self.rollouts)
+        parent.metrics.queues.watch("AnalysisRuns", self.runs)
         self.events = EventRecorder(cluster, clock, component=COMPONENT, rng=rng)
         recorder = _CountedRecorder(self.events, parent.metrics)
         jobs = caches.jobs
@@ -188,27 +192,28 @@ class _Term:
             clock,
             recorder,
             instance_id=settings.instance_id,
+            keeper=RouteKeeper(tools),
+            marking=Marking(at_a_time=settings.workers.marked_pods, tries=settings.workers.marking_tries),
         )
-        self.controllers = (
-            Controller(
-                "rollout",
-                self.rollouts,
-                self._resynced(self.reconciler.reconcile),
-                clock=clock,
-                workers=settings.workers.rollouts,
-                hook=parent.metrics,
-                rng=rng,
-            ),
-            Controller(
-                "analysis_run",
-                self.runs,
-                self._resynced(self.analysis.reconcile),
-                clock=clock,
-                workers=settings.workers.analysis_runs,
-                hook=parent.metrics,
-                rng=rng,
-            ),
+        rollout_controller = Controller(
+            "rollout",
+            self.rollouts,
+            self._resynced(self.reconciler.reconcile),
+            clock=clock,
+            workers=settings.workers.rollouts,
+            hook=parent.metrics,
+            rng=rng,
         )
+        run_controller = Controller(
+            "analysis_run",
+            self.runs,
+            self._resynced(self.analysis.reconcile),
+            clock=clock,
+            workers=settings.workers.analysis_runs,
+            hook=parent.metrics,
+            rng=rng,
+        )
+        self.controllers = (rollout_controller, run_controller) if settings.with_rollouts else (run_controller,)
         self.secrets = parent._secrets()
         triggers = Triggers(caches.rollouts, instance_id=settings.instance_id)
 
@@ -461,4 +466,5 @@ class ReferenceController:
 
     def look(self) -> None:
         """Take a look at the objects for the metrics."""
-        self.metrics.look(self.caches.rollouts, self.caches.runs)
+        caches = self.caches
+        self.metrics.look(caches.rollouts, caches.runs, caches.templates, caches.cluster_templates)

@@ -7,7 +7,7 @@ values of the conversation live here. Third parties add a router through the ent
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -119,6 +119,7 @@ class TrafficSeen:
         settled_at: when SETTLED will be reached by time alone; None if evidence is configured or nothing is pending.
         blocked: not empty: weights must not be raised now (preflight refused; the text says which check and how
             to mend it). Lowering is always allowed.
+        in_progress: the route is marked as one of an update that is under way.
         pods_kept: how long pods that lost traffic must stay after their weight fell (settle + drain).
         wake_at: when this router wants to be asked again, at the latest.
     """
@@ -130,6 +131,7 @@ class TrafficSeen:
     since: datetime | None = None
     settled_at: datetime | None = None
     blocked: str = ""
+    in_progress: bool = False
     pods_kept: timedelta = timedelta(0)
     wake_at: datetime | None = None
 
@@ -147,6 +149,8 @@ class TrafficTarget:
         rollout: the Rollout's key; `uid` its UID (owner mark on routes).
         config: the user's block for this router, as JSON data (unvalidated).
         total: `maxTrafficWeight`.
+        first_service: which of the two stands first in a route of the router's own, where they change places; empty:
+            the stable one.
         managed_routes: names listed in `trafficRouting.managedRoutes`, in order.
         routes: every managed route that the steps may ask for, so that a router can refuse what it cannot express.
     """
@@ -157,6 +161,7 @@ class TrafficTarget:
     canary_service: str
     config: Mapping[str, Any]
     total: int = 100
+    first_service: str = ""
     managed_routes: tuple[str, ...] = ()
     routes: tuple[ManagedRoute, ...] = ()
 
@@ -182,6 +187,35 @@ class TrafficRouter(Protocol):
 
     async def release(self) -> bool:
         """Give all weight to stable and remove our marks from the route; return whether anything was written."""
+        ...
+
+
+class LeftRoute(Protocol):
+    """A route that a Rollout has split and does not use any more."""
+
+    @property
+    def name(self) -> str:
+        """How people call it; told apart by it."""
+        ...
+
+    async def release(self) -> bool:
+        """Give all weight to stable and take away what is ours; return whether anything was written.
+
+        Fails when: it cannot be written (ClusterError or ProviderError); the rollout then retries.
+        """
+        ...
+
+
+class RouteKeeper(Protocol):
+    """Finds the routes that Rollouts leave behind when their `trafficRouting` changes or goes."""
+
+    def left(self, target: TrafficTarget, used: Mapping[str, TrafficTarget]) -> Sequence[LeftRoute]:
+        """Return the routes that carry a Rollout's mark and that none of its routers uses; from caches only.
+
+        Args:
+            target: the Rollout, and the Services between which it has split (its config does not matter).
+            used: by the name of the router, what it is configured to do now.
+        """
         ...
 
 

@@ -235,6 +235,8 @@ def dedicated_spec(
 ) -> dict[str, Any]:
     """Return the whole spec of our own route."""
     shares = [(target.stable_service, weights.stable), (target.canary_service, weights.canary)]
+    if target.first_service == target.canary_service:
+        shares.reverse()
     shares += [(share.service, share.weight) for share in weights.additional]
     refs = [_new_ref(service, port, weight) for service, weight in shares]
     rule = {"name": DEDICATED_RULE, "matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": refs}

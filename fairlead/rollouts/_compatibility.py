@@ -64,6 +64,7 @@ _BLUE_GREEN = "spec.strategy.blueGreen"
 _CANARY = "spec.strategy.canary"
 _STEP = f"{_CANARY}.steps[]"
 _ROUTING = f"{_CANARY}.trafficRouting"
+_TWO_PAIRS = "found beside stableService or canaryService: which of the pairs carries the traffic would not be clear"
 ROUTERS_NOTE = "the routers that are installed; another name is refused"
 
 TABLE: tuple[Entry, ...] = (
@@ -138,19 +139,26 @@ TABLE: tuple[Entry, ...] = (
         f"{_CANARY}.dynamicStableScale",
         note="an abort gives stable all pods at once and lowers the weight with each that is available, not by steps",
     ),
-    _refused(f"{_CANARY}.pingPong.**", "pingPong Services are"),
+    *_honoured(
+        f"{_CANARY}.pingPong.**",
+        note="in the place of stableService and canaryService; beside either of them it is refused",
+    ),
 )
 
 
 def unsupported(spec: RolloutSpec) -> list[SpecError]:
     """Return why a valid spec is refused nevertheless: fields that would be dangerous to ignore."""
     data = _plain(spec)
-    return [
+    found = [
         forbidden(path, entry.note)
         for entry in TABLE
         if entry.support is Support.REFUSED
         for path in _occurrences(data, entry.path.removesuffix(".**"))
     ]
+    canary = spec.canary
+    if canary is not None and canary.ping_pong is not None and (canary.stable_service or canary.canary_service):
+        found.append(forbidden(f"{_CANARY}.pingPong", _TWO_PAIRS))
+    return found
 
 
 def unknown_routers(spec: RolloutSpec, installed: Collection[str]) -> list[SpecError]:

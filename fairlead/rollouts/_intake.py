@@ -13,6 +13,7 @@ whatever stands there now, and it is acknowledged by what is written back.
 | `controllerPause` without pause conditions | a person took our pause away: resumed |
 | the same after an inconclusive run of a blue-green Rollout | that run does not count: it is made again |
 | `currentStepIndex`, any number | that is the current step |
+| a pause that begins in the future | it begins now |
 | any of them when the revision is stable already | nothing is left to do: dropped |
 
 Source: argo-rollouts: rollout/pause.go, rollout/canary.go: reconcile, utils/rollout/rolloututil.go.
@@ -25,15 +26,16 @@ from msgspec.structs import replace
 from fairlead.core.conditions import find
 from fairlead.core.decision import Event
 from fairlead.rollouts import _analysis
-from fairlead.rollouts._canary import is_pause, step_of
+from fairlead.rollouts._canary import is_pause, step_of, whole_second
 from fairlead.rollouts._revisions import is_within_rollback_window, next_revision
 from fairlead.rollouts._situation import Situation
+from fairlead.rollouts.spec import PING, PONG
 from fairlead.rollouts.status import PauseReason, RolloutStatus
 
 
 def take_in(situation: Situation) -> tuple[RolloutStatus, tuple[Event, ...]]:
     """Return the status with everything taken in that has come from outside, and the events about it."""
-    status = _selections(situation, situation.stored)
+    status = _not_in_future(situation, _selections(situation, situation.stored))
     if status.pod_hash != situation.revisions.pod_hash or status.step_hash != situation.step_hash:
         return _begin(situation, status)
     status = replace(status, step_index=_index(situation, status))
@@ -53,6 +55,15 @@ def _selections(situation: Situation, status: RolloutStatus) -> RolloutStatus:
         active_hash=situation.selected(blue_green.active_service),
         preview_hash=situation.selected(blue_green.preview_service),
     )
+
+
+def _not_in_future(situation: Situation, status: RolloutStatus) -> RolloutStatus:
+    """Return the status without pauses that are still to come: a wrong clock, or a stranger, would stop us for ever."""
+    latest = whole_second(situation.now)
+    if all(pause.started_at <= latest for pause in status.pauses):
+        return status
+    pauses = tuple(replace(pause, started_at=min(pause.started_at, latest)) for pause in status.pauses)
+    return replace(status, pauses=pauses)
 
 
 def _index(situation: Situation, status: RolloutStatus) -> int | None:
@@ -122,10 +133,17 @@ def _at_rest(situation: Situation, status: RolloutStatus) -> RolloutStatus:
 
 
 def promoted(situation: Situation, status: RolloutStatus) -> RolloutStatus:
-    """Return the status of a Rollout whose current revision becomes the stable one."""
+    """Return the status of a Rollout whose current revision becomes the stable one.
+
+    Services that take turns change places: the one that leads to the new stable pods is the stable one from now on.
+    """
+    turn = status.stable_turn
+    if situation.spec.canary is not None and situation.spec.canary.ping_pong is not None:
+        turn = PONG if turn == PING else PING
     return replace(
         status,
         stable_hash=status.pod_hash,
+        stable_turn=turn,
         step_index=_end(situation),
         pauses=(),
         controller_pause=False,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -20,13 +21,27 @@ from fairlead.rollouts.actions import MarkPods
 
 log = structlog.get_logger(__name__)
 
-_AT_A_TIME = 10
-_TRIES = 3
 _RETRY = Backoff(first=0.1, most=1.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marking:
+    """How pods are marked.
+
+    Attributes:
+        at_a_time: pods of one ReplicaSet that are patched at the same time.
+        tries: for each of them, until its failure counts.
+    """
+
+    at_a_time: int = 10
+    tries: int = 3
+
+
+_DEFAULT = Marking()
+
+
 async def mark_pods(
-    cluster: Cluster, clock: Clock, namespace: str, action: MarkPods
+    cluster: Cluster, clock: Clock, namespace: str, action: MarkPods, marking: Marking = _DEFAULT
 ) -> tuple[bool, ClusterError | None]:
     """Make the live pods of a ReplicaSet carry what the action says; one that fails keeps no other from it.
 
@@ -37,11 +52,11 @@ async def mark_pods(
         due = [pod for pod in await _pods_of(cluster, namespace, action) if not _is_marked(pod, action)]
     except ClusterError as error:
         return False, error
-    gate = asyncio.Semaphore(_AT_A_TIME)
+    gate = asyncio.Semaphore(marking.at_a_time)
 
     async def one(pod: Pod) -> ClusterError | None:
         async with gate:
-            return await _mark(cluster, clock, pod, action)
+            return await _mark(cluster, clock, pod, action, marking.tries)
 
     errors = await asyncio.gather(*(one(pod) for pod in due))
     failed = [error for error in errors if error is not None]
@@ -78,7 +93,7 @@ def _holds(live: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
     return all(live.get(key) == value for key, value in wanted.items())
 
 
-async def _mark(cluster: Cluster, clock: Clock, pod: Pod, action: MarkPods) -> ClusterError | None:
+async def _mark(cluster: Cluster, clock: Clock, pod: Pod, action: MarkPods, tries: int) -> ClusterError | None:
     # Without the resourceVersion: only keys of ours are named, and they are right whatever else has changed.
     metadata = {"uid": pod.metadata.uid}
     parts = {"labels": dict(action.labels), "annotations": dict(action.annotations)}
@@ -91,7 +106,7 @@ async def _mark(cluster: Cluster, clock: Clock, pod: Pod, action: MarkPods) -> C
             return None
         except ClusterError as error:
             attempt += 1
-            if attempt >= _TRIES:
+            if attempt >= tries:
                 return error
             await clock.sleep(_RETRY.delay(attempt - 1))
         else:

@@ -6,7 +6,7 @@ the same template, or a run of ours with the same spec, is what was wanted; anyt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -17,10 +17,10 @@ from fairlead.core.cluster import Cluster, MergePatch, Preconditions, Propagatio
 from fairlead.core.errors import AlreadyExists, ClusterError, FairleadError, NotFound, ProviderError, TooManyRequests
 from fairlead.core.kinds import ANALYSIS_RUNS, DEPLOYMENTS, REPLICA_SETS, ROLLOUTS, SERVICES, ReplicaSet, Rollout
 from fairlead.core.objects import Kind, ObjectKey, controller_reference
-from fairlead.core.traffic import TrafficRouter
+from fairlead.core.traffic import LeftRoute, TrafficRouter
 from fairlead.rollouts import _ephemeral
 from fairlead.rollouts._analysis import is_reusable
-from fairlead.rollouts._marking import mark_pods
+from fairlead.rollouts._marking import Marking, mark_pods
 from fairlead.rollouts._template import HASH_LABEL, templates_equal
 from fairlead.rollouts._validation import MANAGED_BY
 from fairlead.rollouts.actions import (
@@ -36,6 +36,7 @@ from fairlead.rollouts.actions import (
     PatchReplicaSet,
     PatchRollout,
     ReleaseReplicaSet,
+    ReleaseRoutes,
     ReleaseService,
     ScaleWorkload,
     SetWeights,
@@ -87,14 +88,26 @@ class Performer:
         rollout: that was decided on.
         routers: of the Rollout, in the order of the spec.
         clock: for what is tried again in between.
+        left: routes that the Rollout does not use any more.
+        marking: how pods are marked.
     """
 
-    def __init__(self, cluster: Cluster, rollout: Rollout, routers: tuple[TrafficRouter, ...], clock: Clock) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        rollout: Rollout,
+        routers: tuple[TrafficRouter, ...],
+        clock: Clock,
+        left: Sequence[LeftRoute] = (),
+        marking: Marking = Marking(),  # noqa: B008 - frozen
+    ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._rollout = rollout
         self._meta = rollout.metadata
         self._routers = routers
+        self._left = left
+        self._marking = marking
         self.outcome = Outcome(version=rollout.metadata.resource_version, done=[])
 
     async def perform(self, actions: tuple[Action, ...]) -> None:
@@ -109,7 +122,7 @@ class Performer:
             try:
                 has_changed = await self._perform(action)
             except (ClusterError, ProviderError) as error:
-                if not isinstance(action, SetWeights):
+                if not isinstance(action, SetWeights | ReleaseRoutes):
                     raise
                 # What follows was allowed by what was seen, not by this write; and a status must say what happened.
                 self.outcome.router_error = error
@@ -124,6 +137,8 @@ class Performer:
                     await router.set_weights(action.weights, in_progress=action.in_progress) for router in self._routers
                 ]
                 return any(written)
+            case ReleaseRoutes(names=names):
+                return any([await route.release() for route in self._left if route.name in names])
             case CreateReplicaSet():
                 await self._create_replica_set(action)
             case PatchReplicaSet():
@@ -229,7 +244,7 @@ class Performer:
         await self._patch(REPLICA_SETS, target, {"metadata": {"ownerReferences": owners}})
 
     async def _mark(self, action: MarkPods) -> bool:
-        has_changed, error = await mark_pods(self._cluster, self._clock, self._meta.namespace, action)
+        has_changed, error = await mark_pods(self._cluster, self._clock, self._meta.namespace, action, self._marking)
         self.outcome.pods_error = self.outcome.pods_error or error
         if error is None and action.is_final:
             self.outcome.marked += ((action.target.uid, action.text),)

@@ -6,17 +6,27 @@ Source: argo-rollouts: rollout/trafficrouting.go: NewTrafficRoutingReconciler.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fairlead.core.decision import earliest
 from fairlead.core.errors import SpecError
 from fairlead.core.objects import ObjectMeta
-from fairlead.core.traffic import Held, RouterFactory, TrafficRouter, TrafficSeen, TrafficTarget, Weights
+from fairlead.core.traffic import (
+    Held,
+    LeftRoute,
+    RouteKeeper,
+    RouterFactory,
+    TrafficRouter,
+    TrafficSeen,
+    TrafficTarget,
+    Weights,
+)
 from fairlead.rollouts._compatibility import unknown_routers
 from fairlead.rollouts._managed_routes import all_routes
 from fairlead.rollouts._validation import router_problem
 from fairlead.rollouts.spec import RolloutSpec
+from fairlead.rollouts.status import RolloutStatus
 
 # From worst to best: of several routers the one that has come least far speaks.
 _RANK = {
@@ -29,19 +39,31 @@ _RANK = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """The routers of a Rollout, and what is wrong with how they are configured (then there are none)."""
+    """The routers of a Rollout, and what is wrong with how they are configured (then there are none).
+
+    Attributes:
+        targets: by name, what each router is configured to do.
+    """
 
     routers: tuple[TrafficRouter, ...] = ()
+    targets: Mapping[str, TrafficTarget] = field(default_factory=dict)
     problems: tuple[SpecError, ...] = ()
 
 
-def route(metadata: ObjectMeta, spec: RolloutSpec, factories: Mapping[str, RouterFactory]) -> Routing:
-    """Return the routers that the spec configures."""
+def route(
+    metadata: ObjectMeta, spec: RolloutSpec, factories: Mapping[str, RouterFactory], *, stable_turn: str = ""
+) -> Routing:
+    """Return the routers that the spec configures.
+
+    Args:
+        stable_turn: see `CanaryStrategy.pair`.
+    """
     canary = spec.canary
     if canary is None or canary.traffic_routing is None:
         return Routing()
     problems = unknown_routers(spec, factories.keys())
-    targets: list[tuple[RouterFactory, TrafficTarget]] = []
+    pair = canary.pair(stable_turn)
+    targets: dict[str, TrafficTarget] = {}
     for name, config in canary.traffic_routing.plugins.items():
         factory = factories.get(name)
         if factory is None:
@@ -49,8 +71,9 @@ def route(metadata: ObjectMeta, spec: RolloutSpec, factories: Mapping[str, Route
         target = TrafficTarget(
             rollout=metadata.key,
             uid=metadata.uid,
-            stable_service=canary.stable_service,
-            canary_service=canary.canary_service,
+            stable_service=pair.stable,
+            canary_service=pair.canary,
+            first_service=canary.ping_pong.ping_service if canary.ping_pong is not None else "",
             config=config,
             total=canary.weight_max,
             managed_routes=tuple(found.name for found in canary.traffic_routing.managed_routes),
@@ -58,10 +81,25 @@ def route(metadata: ObjectMeta, spec: RolloutSpec, factories: Mapping[str, Route
         )
         if problem := factory.validate(target):
             problems.append(router_problem(name, problem))
-        targets.append((factory, target))
+        targets[name] = target
     if problems:
         return Routing(problems=tuple(problems))
-    return Routing(routers=tuple(factory.router(target) for factory, target in targets))
+    return Routing(routers=tuple(factories[name].router(target) for name, target in targets.items()), targets=targets)
+
+
+def left_behind(
+    metadata: ObjectMeta, spec: RolloutSpec, status: RolloutStatus, routing: Routing, keeper: RouteKeeper | None
+) -> tuple[LeftRoute, ...]:
+    """Return the routes that the Rollout has split before, and that its spec does not use any more."""
+    if keeper is None or routing.problems:
+        return ()
+    stable, canary = spec.canary.pair(status.stable_turn) if spec.canary is not None else ("", "")
+    if status.weights is not None:  # what stands there was split between the Services of then
+        stable, canary = status.weights.stable.service, status.weights.canary.service
+    target = TrafficTarget(
+        rollout=metadata.key, uid=metadata.uid, stable_service=stable, canary_service=canary, config={}
+    )
+    return tuple(keeper.left(target, routing.targets))
 
 
 def look(routers: Iterable[TrafficRouter], now: datetime) -> TrafficSeen | None:
@@ -94,5 +132,6 @@ def combine(seen: list[TrafficSeen]) -> TrafficSeen:
         settled_at=max(settling, default=None),
         blocked="; ".join(one.blocked for one in seen if one.blocked),
         pods_kept=max(one.pods_kept for one in seen),
+        in_progress=any(one.in_progress for one in seen),
         wake_at=earliest(*(one.wake_at for one in seen)),
     )

@@ -32,7 +32,6 @@ from fairlead.rollouts._revisions import (
 )
 from fairlead.rollouts._services import selected_hashes
 from fairlead.rollouts._situation import Roles, Situation
-from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts._traffic import Traffic
 from fairlead.rollouts._waiting import Waiting
 from fairlead.rollouts.status import RolloutStatus
@@ -145,7 +144,7 @@ def _routed(
         change, wait = _current(situation, roles, counts, traffic, follows_weight=not has_scale)
     changes[roles.new.metadata.name] = change
     waits += wait
-    changed, wait = _old(situation, roles, rule, traffic)
+    changed, wait = _old(situation, status, roles, rule, traffic)
     changes |= changed
     waits += wait
     return Sizes(
@@ -251,12 +250,14 @@ def _draining(leaving: ReplicaSet, deadline: datetime) -> Blocker:
     )
 
 
-def _old(situation: Situation, roles: Roles, rule: Rule, traffic: Traffic) -> tuple[dict[str, Change], Waits]:
+def _old(
+    situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule, traffic: Traffic
+) -> tuple[dict[str, Change], Waits]:
     """Return the sizes of all the others, newest revision first."""
     changes: dict[str, Change] = {}
     waits: Waits = []
     selected = selected_hashes(situation)
-    canary_hash = _canary_selection(situation)
+    canary_hash = situation.selected(situation.pair(status).canary)
     delayed = 0
     for other in roles.others:
         if other.spec.replicas == 0:
@@ -281,11 +282,6 @@ def _old(situation: Situation, roles: Roles, rule: Rule, traffic: Traffic) -> tu
         delayed += bool(wait)
         waits += wait
     return changes, waits
-
-
-def _canary_selection(situation: Situation) -> str:
-    service = situation.service(situation.canary.canary_service)
-    return service.spec.selector.get(HASH_LABEL, "") if service is not None else ""
 
 
 # --- what is written -------------------------------------------------------------------------------------------------

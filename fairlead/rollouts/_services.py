@@ -20,6 +20,7 @@ from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts._validation import MANAGED_BY
 from fairlead.rollouts._waiting import Waiting
 from fairlead.rollouts.actions import ReleaseService, SwitchService, Target
+from fairlead.rollouts.status import RolloutStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,14 @@ class Switches:
 
 
 def switch(
-    situation: Situation, roles: Roles, rule: Rule, *, canary_pods: int, is_clear: bool, is_halted: bool
+    situation: Situation,
+    status: RolloutStatus,
+    roles: Roles,
+    rule: Rule,
+    *,
+    canary_pods: int,
+    is_clear: bool,
+    is_halted: bool,
 ) -> Switches:
     """Return what to do about the Services.
 
@@ -40,27 +48,29 @@ def switch(
         is_clear: no traffic goes through the canary Service.
         is_halted: the user has stopped everything.
     """
+    if is_halted or situation.has_turned(status):
+        return Switches()  # that two Services have changed places is stored first
     released = tuple(ReleaseService(Target.of(found.metadata)) for found in situation.seen.released)
-    if is_halted:
-        return Switches()
-    canary = situation.canary
+    pair = situation.pair(status)
     actions: list[SwitchService | ReleaseService] = [*released]
     waiting: Blocker | None = None
-    if roles.stable is not None and (service := situation.service(canary.stable_service)):
+    if roles.stable is not None and (service := situation.service(pair.stable)):
         action, reason = _switch(situation, service, roles.stable, may_be_empty=False)
         actions += [action] if action else []
         waiting = reason
     is_rescue = rule.mode is Mode.ABORTED and situation.is_routed
     is_empty = situation.is_routed and canary_pods == 0 and situation.wanted > 0
     target = roles.stable if rule.canary_service is Part.STABLE or is_empty else roles.new
-    if target is not None and (service := situation.service(canary.canary_service)):
+    if target is not None and (service := situation.service(pair.canary)):
         selected = service.spec.selector.get(HASH_LABEL, "")
         if selected not in ("", pod_hash_of(target)) and not is_clear:
             waiting = waiting or Blocker(
-                reason=Waiting.TRAFFIC, what=f"the weight of Service {canary.canary_service} is 0 and in force"
+                reason=Waiting.TRAFFIC, what=f"the weight of Service {pair.canary} is 0 and in force"
             )
         else:
-            action, reason = _switch(situation, service, target, may_be_empty=is_rescue)
+            # One of two that take turns leads to new pods before there are any: balancers register them late.
+            is_turn = situation.canary.ping_pong is not None and target is roles.new and not roles.is_one
+            action, reason = _switch(situation, service, target, may_be_empty=is_rescue or is_turn)
             actions += [action] if action else []
             waiting = waiting or reason
     return Switches(actions=tuple(actions), waiting=waiting if situation.wanted > 0 else None)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
 from fairlead.core.kinds import ReplicaSet, Service
+from fairlead.core.traffic import TrafficSeen
 from fairlead.rollouts import _replicas
 from fairlead.rollouts._hash import steps_hash
 from fairlead.rollouts._revisions import Revisions, pod_hash_of
 from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts.observation import Observation
-from fairlead.rollouts.spec import BlueGreenStrategy, CanaryStep, CanaryStrategy, RolloutSpec
+from fairlead.rollouts.spec import BlueGreenStrategy, CanaryStep, CanaryStrategy, Pair, RolloutSpec
 from fairlead.rollouts.status import RolloutStatus
 
 
@@ -102,6 +103,22 @@ class Situation:
             else:
                 others.append(found)
         return Roles(new=new, stable=stable, others=tuple(others))
+
+    def pair(self, status: RolloutStatus) -> Pair:
+        """Return which Services stand for stable and canary by that status."""
+        return self.canary.pair(status.stable_turn)
+
+    def has_turned(self, status: RolloutStatus) -> bool:
+        """Return whether the Services have changed places by this very decision."""
+        return self.spec.canary is not None and self.pair(status) != self.pair(self.stored)
+
+    def traffic(self, status: RolloutStatus) -> TrafficSeen | None:
+        """Return what the router sees, told by the parts that the Services play by that status."""
+        seen = self.seen.traffic
+        if seen is None or seen.weights is None or not self.has_turned(status):
+            return seen
+        weights = replace(seen.weights, canary=seen.weights.stable, stable=seen.weights.canary)
+        return replace(seen, weights=weights)
 
     def service(self, name: str) -> Service | None:
         return self.seen.services.get(name) if name else None

@@ -65,29 +65,37 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
     """
     if not situation.is_routed:
         return Traffic()
-    seen = situation.seen.traffic
+    seen = situation.traffic(status)
     if seen is None:
         blocker = Blocker(reason=Waiting.ROUTER, what="the traffic router has not been asked yet")
         return Traffic(is_settled=False, is_clear=False, waiting=blocker)
     if situation.wanted == 0:
         return Traffic(is_clear=True, wake_at=seen.wake_at)  # there is nobody to send traffic to
     weight = wanted_weight(situation, status, roles, rule, is_ready=is_ready)
-    is_overtaken = _is_overtaken(situation, roles, seen)
+    is_overtaken = _is_overtaken(situation, status, roles, seen)
     if is_overtaken:
         weight = 0  # what the canary Service sends there is meant for nobody any more
     if situation.canary.is_dynamic and (is_overtaken or rule.mode is Mode.ABORTED):
-        weight = _as_stable_can_take_over(situation, roles, seen)
+        weight = _as_stable_can_take_over(situation, status, roles, seen)
     routes, held_back = _routes(situation, status, roles, rule, seen, is_overtaken=is_overtaken)
     wanted = Weights.of_canary(weight, total=situation.weight_max, managed=routes)
     is_unused = seen.weights is None or (seen.weights.canary == 0 and not seen.weights.managed)
     is_clear = seen.weights is None or (is_unused and seen.holds)
     # The right weights that the router does not count as stored are another's work: it is asked to take them over.
     if seen.weights == wanted and seen.held is not Held.NOT_STORED:
+        if seen.holds and seen.in_progress and rule.mode is Mode.PROMOTED and not situation.has_turned(status):
+            # Services that take turns leave nothing to be written at the end but this mark.
+            end = SetWeights(weights=wanted, in_progress=False)
+            return Traffic(action=end, is_settled=held_back is None, is_clear=is_clear, waiting=held_back)
         if seen.holds:
             return Traffic(is_settled=held_back is None, is_clear=is_clear, waiting=held_back, wake_at=seen.wake_at)
         return Traffic(is_settled=False, is_clear=is_clear, waiting=_pending(seen, wanted), wake_at=seen.wake_at)
+    if situation.has_turned(status):
+        # The routers still know the Services by their former parts: what is to be written follows at the next look.
+        blocker = Blocker(reason=Waiting.ROUTE, what="it is stored that the two Services have changed places")
+        return Traffic(is_settled=False, is_clear=is_clear, waiting=blocker, wake_at=seen.wake_at)
     is_rescue = rule.mode is Mode.ABORTED or roles.new.status.available_replicas == 0
-    objection = _objection(situation, roles, seen, wanted, is_rescue=is_rescue)
+    objection = _objection(situation, status, roles, seen, wanted, is_rescue=is_rescue)
     if objection is not None:
         return Traffic(is_settled=False, is_clear=is_clear, waiting=objection, wake_at=seen.wake_at)
     action = SetWeights(
@@ -101,10 +109,9 @@ def direct(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule
     return Traffic(action=action, is_settled=False, is_clear=is_clear, waiting=waiting, wake_at=seen.wake_at)
 
 
-def _is_overtaken(situation: Situation, roles: Roles, seen: TrafficSeen) -> bool:
+def _is_overtaken(situation: Situation, status: RolloutStatus, roles: Roles, seen: TrafficSeen) -> bool:
     """Return whether the weight of the canary Service goes to another revision than the current one."""
-    service = situation.service(situation.canary.canary_service)
-    selected = service.spec.selector.get(HASH_LABEL, "") if service is not None else ""
+    selected = situation.selected(situation.pair(status).canary)
     has_weight = seen.weights is not None and (seen.weights.canary > 0 or bool(seen.weights.managed))
     return has_weight and selected not in ("", pod_hash_of(roles.new))
 
@@ -126,7 +133,7 @@ def _routes(
     standing = seen.weights.managed if seen.weights is not None else ()
     if all(route in standing for route in asked):
         return asked, None
-    objection = _canary_objection(situation, roles)
+    objection = _canary_objection(situation, status, roles)
     if seen.blocked:
         objection = Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
     if objection is None:
@@ -134,16 +141,15 @@ def _routes(
     return tuple(route for route in asked if route in standing), objection
 
 
-def _as_stable_can_take_over(situation: Situation, roles: Roles, seen: TrafficSeen) -> int:
+def _as_stable_can_take_over(situation: Situation, status: RolloutStatus, roles: Roles, seen: TrafficSeen) -> int:
     """Return the weight that has to stay where it is while stable, which had shrunk, gets its pods back.
 
     It never rises, and falls with every pod of stable that becomes available: faster than in argo-rollouts, which
     goes down by the steps. Nothing is spared when nobody answers behind the canary Service any more.
     """
     current = seen.weights.canary if seen.weights is not None else 0
-    service = situation.service(situation.canary.canary_service)
     serving = roles.new
-    if service is not None and (selected := service.spec.selector.get(HASH_LABEL)):
+    if selected := situation.selected(situation.pair(status).canary):
         serving = next((one for one in situation.revisions.known if pod_hash_of(one) == selected), roles.new)
     if serving.status.available_replicas == 0 or roles.stable is None or serving is roles.stable:
         return 0
@@ -153,7 +159,7 @@ def _as_stable_can_take_over(situation: Situation, roles: Roles, seen: TrafficSe
 
 def wanted_weight(situation: Situation, status: RolloutStatus, roles: Roles, rule: Rule, *, is_ready: bool) -> int:
     """Return the canary's weight that the route should hold now."""
-    steps, seen = situation.steps, situation.seen.traffic
+    steps, seen = situation.steps, situation.traffic(status)
     current = seen.weights.canary if seen is not None and seen.weights is not None else 0
     if rule.weight is WeightRule.ZERO or roles.new.status.available_replicas == 0:
         return 0
@@ -198,7 +204,7 @@ def _pending(seen: TrafficSeen, wanted: Weights) -> Blocker:
 
 
 def _objection(
-    situation: Situation, roles: Roles, seen: TrafficSeen, wanted: Weights, *, is_rescue: bool
+    situation: Situation, status: RolloutStatus, roles: Roles, seen: TrafficSeen, wanted: Weights, *, is_rescue: bool
 ) -> Blocker | None:
     """Return why the route must not be changed from what it holds to what is wanted; None: go on.
 
@@ -212,9 +218,13 @@ def _objection(
         return Blocker(reason=reason, what=_words(seen), since=seen.since)
     if seen.blocked and (is_rising or is_first):
         return Blocker(reason=Waiting.PREFLIGHT, what=seen.blocked, since=seen.since)
-    if (wanted.canary > 0 or wanted.managed) and not is_lowering and (objection := _canary_objection(situation, roles)):
+    if (
+        (wanted.canary > 0 or wanted.managed)
+        and not is_lowering
+        and (objection := _canary_objection(situation, status, roles))
+    ):
         return objection
-    return None if is_rising else _stable_objection(situation, roles, wanted, is_rescue=is_rescue)
+    return None if is_rising else _stable_objection(situation, status, roles, wanted, is_rescue=is_rescue)
 
 
 def _direction(before: Weights | None, after: Weights) -> tuple[bool, bool]:
@@ -227,12 +237,14 @@ def _direction(before: Weights | None, after: Weights) -> tuple[bool, bool]:
     return is_more, not is_more and any(route not in after.managed for route in before.managed)
 
 
-def _canary_objection(situation: Situation, roles: Roles) -> Blocker | None:
-    name = situation.canary.canary_service
+def _canary_objection(situation: Situation, status: RolloutStatus, roles: Roles) -> Blocker | None:
+    name = situation.pair(status).canary
     return _service_objection(situation, name, roles.new, situation.wanted)
 
 
-def _stable_objection(situation: Situation, roles: Roles, wanted: Weights, *, is_rescue: bool) -> Blocker | None:
+def _stable_objection(
+    situation: Situation, status: RolloutStatus, roles: Roles, wanted: Weights, *, is_rescue: bool
+) -> Blocker | None:
     stable = roles.stable
     available = stable.status.available_replicas if stable is not None else 0
     if stable is None or available == 0:
@@ -243,7 +255,7 @@ def _stable_objection(situation: Situation, roles: Roles, wanted: Weights, *, is
     if (wanted.canary > 0 or situation.canary.is_dynamic) and available < needed:
         return Blocker(reason=Waiting.STABLE_PODS, what=f"{available} of {needed} stable pods are available")
     pods = situation.wanted if stable is roles.new else 1
-    return _service_objection(situation, situation.canary.stable_service, stable, pods)
+    return _service_objection(situation, situation.pair(status).stable, stable, pods)
 
 
 def _service_objection(situation: Situation, name: str, target: ReplicaSet, pods: int) -> Blocker | None:
@@ -277,7 +289,7 @@ def stored_weights(situation: Situation, status: RolloutStatus, roles: Roles) ->
     How long an accepted route has been so is not remembered over a restart: meanwhile the last word on the same weights
     stands, or every Rollout would be written twice whenever a controller starts.
     """
-    seen = situation.seen.traffic
+    seen = situation.traffic(status)
     if not situation.is_routed or seen is None or seen.weights is None:
         return None
     verified: bool | None = False
@@ -285,19 +297,19 @@ def stored_weights(situation: Situation, status: RolloutStatus, roles: Roles) ->
         verified = True
     elif seen.held is Held.SETTLED:
         verified = None
-    canary = situation.canary
+    pair = situation.pair(status)
     stable_hash = status.stable_hash
     fallback = status.pod_hash if seen.weights.canary else stable_hash
     found = StoredWeights(
         canary=Destination(
             weight=seen.weights.canary,
-            service=canary.canary_service,
-            pod_hash=_selected(situation, canary.canary_service) or fallback,
+            service=pair.canary,
+            pod_hash=situation.selected(pair.canary) or fallback,
         ),
         stable=Destination(
             weight=seen.weights.stable,
-            service=canary.stable_service,
-            pod_hash=_selected(situation, canary.stable_service) or stable_hash,
+            service=pair.stable,
+            pod_hash=situation.selected(pair.stable) or stable_hash,
         ),
         verified=verified,
     )
@@ -305,8 +317,3 @@ def stored_weights(situation: Situation, status: RolloutStatus, roles: Roles) ->
     if stored is not None and seen.held is Held.ACCEPTED and replace(stored, verified=verified) == found:
         return stored
     return found
-
-
-def _selected(situation: Situation, name: str) -> str:
-    service = situation.service(name)
-    return service.spec.selector.get(HASH_LABEL, "") if service is not None else ""

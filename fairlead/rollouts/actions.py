@@ -7,16 +7,16 @@ read) makes the API server refuse what was decided about another object or anoth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from fairlead.core.decision import Event
 from fairlead.core.objects import ObjectMeta
 from fairlead.core.traffic import Weights
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """The object that was decided about."""
 
     name: str
@@ -28,8 +28,7 @@ class Target:
         return Target(metadata.name, metadata.uid, metadata.resource_version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetWeights:
+class SetWeights(msgspec.Struct, frozen=True, kw_only=True):
     """Make the route hold these weights, in one write.
 
     Attributes:
@@ -41,8 +40,18 @@ class SetWeights:
     event: Event | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateReplicaSet:
+class ReleaseRoutes(msgspec.Struct, frozen=True, kw_only=True):
+    """Give all weight to stable on routes that the spec does not use any more, and take away what is ours.
+
+    Attributes:
+        names: of the routes, as they were observed.
+    """
+
+    names: tuple[str, ...]
+    event: Event | None = None
+
+
+class CreateReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     """Create the ReplicaSet of a new revision; `body` is complete.
 
     Attributes:
@@ -56,8 +65,7 @@ class CreateReplicaSet:
     events: tuple[Event, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatchReplicaSet:
+class PatchReplicaSet(msgspec.Struct, frozen=True, kw_only=True):
     """Change size, annotations or readiness time of a ReplicaSet, all in one write.
 
     Attributes:
@@ -71,33 +79,29 @@ class PatchReplicaSet:
     replicas: int | None = None
     annotations: tuple[tuple[str, str | None], ...] = ()
     min_ready_seconds: int | None = None
-    template: Mapping[str, Any] = field(default_factory=dict)
+    template: Mapping[str, Any] = msgspec.field(default_factory=dict)
     event: Event | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AdoptReplicaSet:
+class AdoptReplicaSet(msgspec.Struct, frozen=True):
     """Make the Rollout the controller of a ReplicaSet that nobody controls."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseReplicaSet:
+class ReleaseReplicaSet(msgspec.Struct, frozen=True):
     """Give up control of a ReplicaSet that the selector no longer matches."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteReplicaSet:
+class DeleteReplicaSet(msgspec.Struct, frozen=True):
     """Delete an empty ReplicaSet beyond the history limit."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatchRollout:
+class PatchRollout(msgspec.Struct, frozen=True, kw_only=True):
     """Record the revision on the Rollout, and the number of replicas that an absent field stands for.
 
     Attributes:
@@ -109,8 +113,7 @@ class PatchRollout:
     event: Event | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwitchService:
+class SwitchService(msgspec.Struct, frozen=True, kw_only=True):
     """Make a Service select the pods of one revision, and mark it as managed."""
 
     target: Target
@@ -119,53 +122,46 @@ class SwitchService:
     event: Event | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseService:
+class ReleaseService(msgspec.Struct, frozen=True):
     """Remove our hash from the selector of a Service, and our mark."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateRun:
+class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     """Create an AnalysisRun; whoever carries it out takes the next free `.N` when the name is taken for good."""
 
     name: str
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRun:
+class CancelRun(msgspec.Struct, frozen=True):
     """Ask an AnalysisRun to end."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRun:
+class DeleteRun(msgspec.Struct, frozen=True):
     """Delete an AnalysisRun beyond the history limits, or of a revision that is gone."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class EvictPod:
+class EvictPod(msgspec.Struct, frozen=True):
     """Evict a pod through the policy API, as disruption budgets allow."""
 
     name: str
     uid: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScaleWorkload:
+class ScaleWorkload(msgspec.Struct, frozen=True, kw_only=True):
     """Give the Deployment that the pod template is taken from another size."""
 
     target: Target
     replicas: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkPods:
+class MarkPods(msgspec.Struct, frozen=True, kw_only=True):
     """Make the pods of a ReplicaSet that live now carry labels and annotations; all their others stay.
 
     Attributes:
@@ -185,6 +181,7 @@ class MarkPods:
 
 Action = (
     SetWeights
+    | ReleaseRoutes
     | CreateReplicaSet
     | PatchReplicaSet
     | AdoptReplicaSet
@@ -206,6 +203,6 @@ def events_of(action: Action) -> tuple[Event, ...]:
     """Return the events that are about this action."""
     if isinstance(action, CreateReplicaSet):
         return action.events
-    if isinstance(action, SetWeights | PatchReplicaSet | PatchRollout | SwitchService):
+    if isinstance(action, SetWeights | ReleaseRoutes | PatchReplicaSet | PatchRollout | SwitchService):
         return (action.event,) if action.event is not None else ()
     return ()

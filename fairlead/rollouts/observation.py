@@ -32,6 +32,7 @@ class Observation:
         endpoints: by Service name, how many ready endpoints belong to which ReplicaSet (by its name; pods of others
             count under an empty name). None: not observed, and then the numbers of the ReplicaSets must do.
         traffic: what the router says of the route; None without a router.
+        left_routes: names of routes that still carry our mark though the spec does not use them any more.
         router_problems: what the routers say about their configuration.
         runs: the AnalysisRuns that the Rollout controls.
         plans: by what they are for, what the analysis stanzas amount to.
@@ -48,6 +49,7 @@ class Observation:
     services: Mapping[str, Service] = field(default_factory=dict)
     endpoints: Mapping[str, Mapping[str, int]] | None = None
     traffic: TrafficSeen | None = None
+    left_routes: tuple[str, ...] = ()
     router_problems: tuple[SpecError, ...] = ()
     runs: tuple[AnalysisRun, ...] = ()
     plans: Mapping[RunKey, Plan] = field(default_factory=dict)

@@ -34,14 +34,15 @@ from fairlead.core.kinds import (
 )
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
 from fairlead.core.plans import AnalysisPlanner
-from fairlead.core.traffic import RouterFactory, TrafficRouter
+from fairlead.core.traffic import LeftRoute, RouteKeeper, RouterFactory, TrafficRouter
 from fairlead.rollouts import _restart
 from fairlead.rollouts._arguments import plans
 from fairlead.rollouts._invalid import understand
 from fairlead.rollouts._journal import Journal
+from fairlead.rollouts._marking import Marking
 from fairlead.rollouts._performing import RELEASE_PATCH, CollisionError, CreationError, Outcome, Performer
 from fairlead.rollouts._revisions import identify, pod_hash_of
-from fairlead.rollouts._routing import Routing, look, route
+from fairlead.rollouts._routing import Routing, left_behind, look, route
 from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts.actions import Action, events_of
 from fairlead.rollouts.machine import decide
@@ -100,6 +101,7 @@ def observe(
     pods: Sequence[Pod] = (),
     marked: Mapping[str, str] | None = None,
     resolution: Resolution | None = None,
+    left: Sequence[LeftRoute] = (),
 ) -> Observation:
     """Return what the cluster looks like around a Rollout, from the views alone."""
     metadata = rollout.metadata
@@ -117,6 +119,7 @@ def observe(
         services=services,
         endpoints=_endpoints(metadata.namespace, services, owned, views.endpoint_slices),
         traffic=look(routing.routers, now),
+        left_routes=tuple(route.name for route in left),
         router_problems=routing.problems,
         runs=tuple(views.runs.by_index(RUNS_BY_OWNER, metadata.uid)),
         plans=plans(
@@ -165,6 +168,16 @@ def _endpoints(
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """A decision, and what it takes to carry it out."""
+
+    decision: Decision[RolloutStatus, Action]
+    stored: dict[str, Any]
+    routers: tuple[TrafficRouter, ...]
+    left: tuple[LeftRoute, ...]
+
+
 class RolloutReconciler:
     """Takes Rollouts one decision further each time.
 
@@ -174,6 +187,8 @@ class RolloutReconciler:
         routers: by the key under `trafficRouting.plugins`.
         recorder: of Events.
         instance_id: Rollouts without this label value are left alone (empty: those with one).
+        keeper: finds routes that Rollouts leave behind; None: they stay as they are.
+        marking: how labels and annotations come to live pods.
     """
 
     def __init__(
@@ -186,6 +201,8 @@ class RolloutReconciler:
         recorder: Recorder,
         *,
         instance_id: str = "",
+        keeper: RouteKeeper | None = None,
+        marking: Marking = Marking(),  # noqa: B008 - frozen
         journal: Journal | None = None,
     ) -> None:
         self._cluster = cluster
@@ -195,6 +212,8 @@ class RolloutReconciler:
         self._clock = clock
         self._recorder = recorder
         self._instance_id = instance_id
+        self._keeper = keeper
+        self._marking = marking
         self._journal = journal or Journal()
         self._known: dict[ObjectKey, str] = {}  # UIDs of the Rollouts that have been looked at
         self._marked: dict[ObjectKey, dict[str, str]] = {}  # by UID of ReplicaSets, what all their pods carry
@@ -230,14 +249,11 @@ class RolloutReconciler:
         if rollout is None:
             return None
         try:
-            decision, _, _ = await self._decide(rollout)
+            return (await self._decide(rollout)).decision
         except NotSeenYet:
             return None
-        return decision
 
-    async def _decide(
-        self, rollout: Rollout
-    ) -> tuple[Decision[RolloutStatus, Action], dict[str, Any], tuple[TrafficRouter, ...]]:
+    async def _decide(self, rollout: Rollout) -> _Decided:
         spec = understand(rollout.spec, name=rollout.metadata.name)
         stored = plain(rollout.status)
         status = read(stored)
@@ -246,7 +262,11 @@ class RolloutReconciler:
         await self._find_runs(rollout.metadata, status)
         pods = await self._pods(rollout.metadata, spec, status)
         now = self._clock.now()
-        routing = Routing() if isinstance(spec, SpecError) else route(rollout.metadata, spec, self._routers)
+        routing = Routing()
+        left: tuple[LeftRoute, ...] = ()
+        if not isinstance(spec, SpecError):
+            routing = route(rollout.metadata, spec, self._routers, stable_turn=status.stable_turn)
+            left = left_behind(rollout.metadata, spec, status, routing, self._keeper)
         marked = self._marked.get(rollout.metadata.key)
         seen = observe(
             rollout,
@@ -259,8 +279,9 @@ class RolloutReconciler:
             pods=pods,
             marked=marked,
             resolution=resolution,
+            left=left,
         )
-        return decide(spec, status, seen, now), stored, routing.routers
+        return _Decided(decision=decide(spec, status, seen, now), stored=stored, routers=routing.routers, left=left)
 
     def _resolve(self, rollout: Rollout, spec: RolloutSpec | SpecError, status: RolloutStatus) -> Resolution:
         if isinstance(spec, SpecError) or spec.workload_ref is None:
@@ -270,8 +291,9 @@ class RolloutReconciler:
 
     async def _once(self, key: ObjectKey, rollout: Rollout) -> tuple[datetime | None, bool]:
         """Decide once and act; return when to look again, and whether anything but the status was written."""
-        decision, stored, routers = await self._decide(rollout)
-        performer = Performer(self._cluster, rollout, routers, self._clock)
+        decided = await self._decide(rollout)
+        decision, stored = decided.decision, decided.stored
+        performer = Performer(self._cluster, rollout, decided.routers, self._clock, decided.left, self._marking)
         outcome = performer.outcome
         try:
             try:
@@ -483,4 +505,4 @@ def _not_created(status: RolloutStatus, rollout: ObjectMeta, message: str, now: 
     )
 
 
-__all__ = ["Recorder", "RolloutReconciler", "Views", "observe"]
+__all__ = ["Marking", "Recorder", "RolloutReconciler", "Views", "observe"]

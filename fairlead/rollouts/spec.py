@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil, floor
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -188,9 +188,19 @@ class BlueGreenStrategy(Wire, frozen=True, kw_only=True):
         return None if self.abort_scale_down_delay_seconds == 0 else _delay(self.abort_scale_down_delay_seconds)
 
 
+PING, PONG = "ping", "pong"
+
+
 class PingPong(Wire, frozen=True, kw_only=True):
     ping_service: Annotated[str, doc("One Service of the pair.")]
     pong_service: Annotated[str, doc("The other one.")]
+
+
+class Pair(NamedTuple):
+    """Which Services stand for stable and canary; empty: none does."""
+
+    stable: str
+    canary: str
 
 
 class ReplicaProgressThreshold(Wire, frozen=True, kw_only=True):
@@ -229,6 +239,18 @@ class CanaryStrategy(Wire, frozen=True, kw_only=True):
     def is_routed(self) -> bool:
         """Whether a router splits the traffic (else the numbers of pods do)."""
         return self.traffic_routing is not None
+
+    def pair(self, stable_turn: str) -> Pair:
+        """Return which Services stand for stable and canary.
+
+        Args:
+            stable_turn: `status.canary.stablePingPong`: whose turn it is to be stable, `ping` or `pong` (also when
+                empty). Without a pair that takes turns it does not matter.
+        """
+        if self.ping_pong is None:
+            return Pair(self.stable_service, self.canary_service)
+        ping, pong = self.ping_pong.ping_service, self.ping_pong.pong_service
+        return Pair(ping, pong) if stable_turn == PING else Pair(pong, ping)
 
     @property
     def weight_max(self) -> int:

@@ -107,6 +107,8 @@ class RolloutStatus(_Value, frozen=True, kw_only=True):
         step_hash: of `spec.strategy.canary.steps`; an empty one counts as changed.
         controller_pause: the machine added a pause; without `pauses` it says that a person resumed.
         restarted_at: the `spec.restartAt` that has been carried out.
+        stable_turn: which of a pair of Services that take turns is the stable one: `ping`, `pong`, or empty before the
+            first promotion (`stablePingPong`).
         active_hash, preview_hash: what the two Services of a blue-green Rollout select.
         may_switch: everything that a blue-green Rollout does before the switch is done (`scaleUpPreviewCheckPoint`).
         pre_run, post_run: before and after the switch; they are kept for the user to see until the next revision.
@@ -138,6 +140,7 @@ class RolloutStatus(_Value, frozen=True, kw_only=True):
     weights: StoredWeights | None = None
     step_run: RunRef | None = None
     background_run: RunRef | None = None
+    stable_turn: str = ""
     active_hash: str = ""
     preview_hash: str = ""
     may_switch: bool = False
@@ -201,6 +204,7 @@ def read(content: Mapping[str, Any]) -> RolloutStatus:
         weights=_weights(canary.get("weights")),
         step_run=_run(canary.get("currentStepAnalysisRunStatus")),
         background_run=_run(canary.get("currentBackgroundAnalysisRunStatus")),
+        stable_turn=_text(canary.get("stablePingPong")),
         active_hash=_text(blue_green.get("activeSelector")),
         preview_hash=_text(blue_green.get("previewSelector")),
         may_switch=blue_green.get("scaleUpPreviewCheckPoint") is True,
@@ -301,6 +305,7 @@ def render(status: RolloutStatus) -> dict[str, Any]:
         "weights": None if status.weights is None else _weights_out(status.weights),
         "currentStepAnalysisRunStatus": _run_out(status.step_run),
         "currentBackgroundAnalysisRunStatus": _run_out(status.background_run),
+        "stablePingPong": status.stable_turn,
     }
     blue_green = {
         "previewSelector": status.preview_hash,
@@ -407,7 +412,9 @@ _KNOWN = frozenset(
     )
 )
 _KNOWN_BELOW: Mapping[str, frozenset[str]] = {
-    "canary": frozenset(("weights", "currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus")),
+    "canary": frozenset(
+        ("weights", "currentStepAnalysisRunStatus", "currentBackgroundAnalysisRunStatus", "stablePingPong")
+    ),
     "blueGreen": frozenset(
         (
             "previewSelector",

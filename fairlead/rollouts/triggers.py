@@ -64,9 +64,12 @@ def service_values(rollout: Rollout) -> Iterator[str]:
     """Yield the Services that a Rollout names, also in a spec that is not valid."""
     strategy = _map(_plain(rollout.spec).get("strategy"))
     canary, blue_green = _map(strategy.get("canary")), _map(strategy.get("blueGreen"))
+    pair = _map(canary.get("pingPong"))
     for value in (
         canary.get("stableService"),
         canary.get("canaryService"),
+        pair.get("pingService"),
+        pair.get("pongService"),
         blue_green.get("activeService"),
         blue_green.get("previewService"),
     ):

@@ -11,6 +11,7 @@ from tests.controlplane.scenarios import (
     Scenario,
     is_in_phase,
     judging_template,
+    reasons,
     resting,
     rollout,
     status_of,
@@ -94,9 +95,19 @@ async def _until_aborted(stage: Stage) -> None:
     assert await selected(stage, PREVIEW) == status["currentPodHash"]
 
 
+# As clients compare them: of a first deployment, then of an update, then the old pods go.
+_HAPPY = [
+    *("RolloutAddedToInformer", "RolloutUpdated", "NewReplicaSetCreated", "SwitchService", "ScalingReplicaSet"),
+    *("RolloutCompleted", "SwitchService"),
+    *("RolloutUpdated", "NewReplicaSetCreated", "SwitchService", "RolloutNotCompleted", "ScalingReplicaSet"),
+    *("SwitchService", "RolloutCompleted", "ScalingReplicaSet"),
+]
+
+
 async def _happy(stage: Stage) -> None:
     await update(stage, 2)
     await _until_done(stage)
+    assert await reasons(stage) == _HAPPY
 
 
 async def _promoted(stage: Stage) -> None:

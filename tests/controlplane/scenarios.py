@@ -285,6 +285,13 @@ async def reported(stage: Stage) -> list[tuple[str, str, str]]:
     return sorted((one["type"], one["reason"], one["message"].replace(stage.namespace, "<namespace>")) for one in seen)
 
 
+async def reasons(stage: Stage) -> list[str]:
+    """Return the reasons of the Events about the Rollout in the order in which they were written."""
+    await reported(stage)  # until all of them are there
+    seen = [one for one in await stage.list(EVENTS) if one["involvedObject"]["kind"] == ROLLOUTS.kind]
+    return [one["reason"] for one in sorted(seen, key=lambda one: int(one["metadata"]["resourceVersion"]))]
+
+
 def differences(expected: Any, found: Any, path: str = "") -> list[str]:
     """Return, one per line, where two values differ."""
     if isinstance(expected, dict) and isinstance(found, dict):

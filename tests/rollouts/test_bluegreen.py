@@ -98,3 +98,54 @@ def test_counts_of_the_full_sequence() -> None:
     found.run()
     assert found.facts()["sizes"] == {"1": 0, "2": 2}
     assert told(found)[-2:] == ["RolloutCompleted", "ScalingReplicaSet"]
+
+
+def test_events_of_an_abort_before_the_switch_and_of_a_retry() -> None:
+    found = deployed(PREVIEWED, BY_HAND, replicas=1)
+    update(found).run()
+    assert found.reasons() == [
+        *_OPENING,
+        "SwitchService",
+        "RolloutNotCompleted",
+        "ScalingReplicaSet",
+        "RolloutPaused",
+    ]
+    found.events.clear()
+    found.command({"abort": True})
+    found.run()
+    assert found.reasons() == ["RolloutAborted", "ScalingReplicaSet"]
+    found.events.clear()
+    found.command({"abort": False})
+    found.run()
+    assert found.reasons() == ["ScalingReplicaSet", "RolloutPaused"]
+    found.events.clear()
+    found.command({"pauseConditions": None})
+    found.run()
+    assert found.reasons() == ["SwitchService", "RolloutResumed", "RolloutCompleted", "ScalingReplicaSet"]
+
+
+def test_events_of_an_abort_after_the_switch() -> None:
+    found = deployed(POST, replicas=1)
+    found.verdicts["cart-"] = "Failed"
+    update(found).run()
+    assert found.reasons() == [
+        *_OPENING,
+        "RolloutNotCompleted",
+        "ScalingReplicaSet",
+        "SwitchService",
+        "AnalysisRunRunning",
+        "AnalysisRunFailed",
+        "SwitchService",
+        "RolloutAborted",
+        "ScalingReplicaSet",
+    ]
+    back = [event.message for event in found.events if event.reason == "SwitchService"][-1]
+    assert back == f"Switched selector for service '{ACTIVE}' from '{pod_hash(2)}' to '{pod_hash(1)}'"
+
+
+def test_events_of_a_rollback_while_it_waits() -> None:
+    found = deployed(PREVIEWED, BY_HAND, replicas=1)
+    update(found).run()
+    found.events.clear()
+    update(found, 1).run()
+    assert found.reasons() == ["RolloutUpdated", "SwitchService", "RolloutResumed", "ScalingReplicaSet"]

@@ -196,6 +196,7 @@ def at(step: int) -> Any:
 
 @pytest.mark.parametrize(("replicas", "most"), [(1, 2), (2, 3), (3, 5), (10, 13)])
 def test_an_update_never_needs_two_full_sets(replicas: int, most: int) -> None:
+    """T32."""
     found = careful(replicas)
     found.pods_kept = timedelta(0)
     update(found).run()

@@ -87,6 +87,14 @@ def test_a_pause_of_another_step_is_dropped() -> None:
     assert found.controller_pause
 
 
+@pytest.mark.parametrize("seconds", [2, 3600, 10**9])
+def test_a_pause_that_begins_in_the_future_begins_now(seconds: int) -> None:
+    begins = (START + timedelta(seconds=seconds)).isoformat()
+    ahead = [{"reason": "CanaryPauseStep", "startTime": begins}, *ASKING]
+    found = taken(step=1, pauseConditions=ahead, controllerPause=True)
+    assert [pause.started_at for pause in found.pauses] == [START, START - timedelta(days=1)]
+
+
 def test_a_person_who_goes_on_overrules_the_inconclusive_run() -> None:
     case = routed(
         *STEPS,

@@ -91,6 +91,8 @@ def test_ten_at_a_time_and_nothing_when_all_is_right() -> None:
 
 @pytest.mark.parametrize(("refusals", "fails"), [(2, False), (3, True)])
 def test_each_pod_is_tried_three_times_and_the_others_go_on(refusals: int, fails: bool) -> None:
+    """T64."""
+
     async def story(shop: Shop) -> None:
         names = [pod["metadata"]["name"] for pod in pods_of(shop, 1)]
         cluster: Any = Nagging(shop.sim.cluster, {names[0]: refusals})

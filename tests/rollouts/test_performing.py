@@ -74,6 +74,8 @@ def staged(story: Callable[[Stage], Awaitable[None]]) -> None:
 
 
 def test_a_replica_set_is_created_once() -> None:
+    """T5."""
+
     async def story(stage: Stage) -> None:
         await stage.perform(stage.creation())
         await stage.perform(stage.creation())

@@ -316,7 +316,8 @@ def test_a_command_that_arrives_in_between_is_not_overwritten() -> None:
         stale = shop.informers.store(ROLLOUTS).get(CART)
         assert stale is not None
         await shop.command(*commands.abort())
-        decision, stored, _ = await shop.reconciler._decide(stale)
+        decided = await shop.reconciler._decide(stale)
+        decision, stored = decided.decision, decided.stored
         from fairlead.rollouts._performing import Outcome
 
         changed = decision.status

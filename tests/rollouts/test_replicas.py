@@ -155,7 +155,7 @@ def test_routed_canary(
 def test_limits_are_kept_on_the_way(
     wanted: int, surge: int, unavailable: int, weight: int, canary: int, stable: int, data: st.DataObject
 ) -> None:
-    """Never more pods than n + surge because of us, and never fewer available than n - unavailable."""
+    """T20: never more pods than n + surge because of us, and never fewer available than n - unavailable."""
     within = limits(wanted, surge, unavailable)
     new = Size(canary, data.draw(st.integers(0, canary)))
     old = Size(stable, data.draw(st.integers(0, stable)))

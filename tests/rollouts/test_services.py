@@ -20,7 +20,13 @@ ABORTED: dict[str, Any] = {"abort": True, "abortedAt": "2026-01-01T00:00:00Z"}
 def switched(case: Case, *, halted: bool = False, clear: bool | None = None) -> Switches:
     is_clear = case.traffic.is_clear if clear is None else clear
     return switch(
-        case.situation, case.roles, case.rule, canary_pods=case.counts.canary, is_clear=is_clear, is_halted=halted
+        case.situation,
+        case.status,
+        case.roles,
+        case.rule,
+        canary_pods=case.counts.canary,
+        is_clear=is_clear,
+        is_halted=halted,
     )
 
 

@@ -150,13 +150,13 @@ def test_fields_of_others_stay() -> None:
         **render(FULL),
         "blueGreen": {"activeSelector": "x", "other": "y"},
         "somebody": {"else": 1},
-        "canary": {**render(FULL)["canary"], "stablePingPong": "ping"},
+        "canary": {**render(FULL)["canary"], "stepPluginStatuses": []},
     }
     new = replace(FULL, weights=None, step_run=None, background_run=None)
     result = merge(stored, patch(stored, new))
     assert result["blueGreen"] == {"other": "y"}
     assert result["somebody"] == {"else": 1}
-    assert result["canary"] == {"stablePingPong": "ping"}
+    assert result["canary"] == {"stepPluginStatuses": []}
 
 
 def test_junk_is_replaced_when_something_is_written_anyway() -> None:

@@ -98,7 +98,7 @@ def test_what_is_written(case: Case, weight: int | None) -> None:
     ],
 )
 def test_what_keeps_it_from_rising(seen: dict[str, Any], reason: Waiting) -> None:
-    """The step asks for 60, three pods are there."""
+    """T30: the step asks for 60, three pods are there."""
     case = routed(*STEPS, step=2, canary=canary(3), seen=seen)
     assert case.traffic.action is None
     assert case.traffic.waiting is not None

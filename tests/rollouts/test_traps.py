@@ -25,7 +25,7 @@ from fairlead.testing.builders import (
     status_content,
     traffic,
 )
-from tests.rollouts.world import CANARY, STABLE, deployed, update, world
+from tests.rollouts.world import CANARY, STABLE, World, deployed, update, world
 
 PAIR = ({"setWeight": 50}, {"pause": {"duration": "3s"}})
 ANALYSIS = {"templates": [{"templateName": "t"}]}
@@ -202,3 +202,59 @@ def test_a_weight_that_is_lowered_to_nothing_frees_the_canary_service() -> None:
     update(found).run()
     assert found.selects(CANARY) == pod_hash(1)
     assert found.sizes()["2"] == 0
+
+
+@pytest.mark.parametrize("routed", [False, True], ids=["basic", "routed"])
+def test_t11_a_change_of_size_in_the_middle_loses_nothing_of_the_status(routed: bool) -> None:
+    steps: tuple[dict[str, Any], ...] = ({"setWeight": 50}, {"analysis": ANALYSIS}, {"pause": {}})
+    found = deployed(*steps, replicas=4, routed=routed, canary={"analysis": {**ANALYSIS, "startingStep": 1}})
+    found.verdicts = {}
+    update(found).run(lambda world: world.parsed.step_run is not None)
+    before = found.parsed
+    found.change({**found.content, "replicas": 6})
+    found.run(lambda world: sum(world.sizes().values()) >= 6, seconds=600)
+    after = found.parsed
+    assert after.step_run is not None
+    assert (after.step_index, after.step_run.name) == (
+        before.step_index,
+        before.step_run.name if before.step_run else "",
+    )
+    assert (after.background_run and after.background_run.name) == (
+        before.background_run and before.background_run.name
+    )
+    assert (after.weights is None) is (not routed)
+    assert (after.stable_hash, after.pod_hash) == (before.stable_hash, before.pod_hash)
+
+
+def test_t14_a_generation_is_observed_only_with_all_that_follows_from_it() -> None:
+    """Clients believe a phase once its generation is theirs: no write says Healthy of what it has not looked at."""
+    found = deployed(*PAIR, replicas=4, routed=True)
+    for version in (2, 3):
+        update(found, version)
+        generation = found.metadata.generation
+        seen: list[tuple[str, bool]] = []
+
+        def note(world: World, generation: int = generation, seen: list[tuple[str, bool]] = seen) -> bool:
+            status = world.parsed
+            if status.observed_generation == str(generation):
+                seen.append((status.phase, status.is_promoted))
+            return False
+
+        with pytest.raises(AssertionError, match="never happened"):
+            found.run(note)
+        assert seen[0][0] == "Progressing"
+        assert all(promoted for phase, promoted in seen if phase == "Healthy")
+        assert seen[-1] == ("Healthy", True)
+
+
+@pytest.mark.parametrize("block", [{}, {"analyses": [{"name": "a", "templateName": "t"}]}], ids=["pods", "analysed"])
+def test_t37_and_t58_no_experiment_of_a_step_is_begun(block: dict[str, Any]) -> None:
+    """Its Services and their names are no danger as long as such a step is refused."""
+    templates = [{"name": "one", "specRef": "canary"}]
+    found = world({"setWeight": 20}, {"experiment": {"templates": templates, **block}}, routed=True)
+    found.run(seconds=120)
+    assert found.parsed.phase == "Degraded"
+    assert "spec.strategy.canary.steps[1].experiment: Forbidden: experiment steps are not supported" in (
+        found.parsed.message
+    )
+    assert found.sizes() == {}

@@ -207,6 +207,7 @@ def test_the_newest_state_is_shown(steps: list[Step], uid: str | None, version: 
 
 
 def test_an_anticipated_object_is_shown_until_a_newer_one_arrives() -> None:
+    """T9 of Rollouts."""
     store = store_of(replica_set("a", 10))
     seen = changes_of(store)
     wished = replica_set("a", 10, replicas=7)

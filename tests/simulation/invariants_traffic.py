@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -324,14 +325,24 @@ def foreign_parts_stay(story: Story, commit: Commit) -> Iterator[str]:
         return
     if commit.new is None:
         yield "the user's route is gone"
-    elif _foreign(commit.old) != _foreign(commit.new):
-        yield f"foreign parts changed from {_foreign(commit.old)} to {_foreign(commit.new)}"
+        return
+    managed = _managed(commit.old) | _managed(commit.new)
+    before, after = _foreign(commit.old, managed), _foreign(commit.new, managed)
+    if before != after:
+        yield f"foreign parts changed from {before} to {after}"
 
 
-def _foreign(route: Doc) -> dict[str, Any]:
+def _managed(route: Doc) -> set[str]:
+    """Return the names of the rules that a route records as ours."""
+    record = (read(route, "metadata", "annotations") or {}).get("fairlead.dev/managed-routes")
+    return {one["name"] for one in json.loads(record)} if record else set()
+
+
+def _foreign(route: Doc, managed: set[str]) -> dict[str, Any]:
     """Return what is not ours of a user's route."""
     kept = copy.deepcopy({"spec": route["spec"], "labels": read(route, "metadata", "labels") or {}})
     kept["labels"].pop(IN_PROGRESS, None)
+    kept["spec"]["rules"] = [rule for rule in kept["spec"]["rules"] if rule.get("name") not in managed]
     for rule in kept["spec"]["rules"]:
         names = {one["name"] for one in rule.get("backendRefs") or ()}
         if {STABLE.name, CANARY.name} <= names:

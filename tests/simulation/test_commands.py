@@ -71,6 +71,8 @@ def test_promote_full_at_every_step(routing: Routing, step: int) -> None:
 @pytest.mark.parametrize("step", range(4))
 @pytest.mark.parametrize("routing", BOTH)
 def test_pause_by_hand_at_every_step(routing: Routing, step: int) -> None:
+    """T23."""
+
     async def tale(world: World) -> None:
         await world.deploy(rollout(STEPS, routing=routing, replicas=4))
         await world.update(2)

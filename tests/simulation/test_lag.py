@@ -87,6 +87,8 @@ def test_while_the_wire_is_behind_it_is_said_so(routing: Routing) -> None:
 
 @pytest.mark.parametrize("routing", ROUTED)
 def test_pods_stay_until_a_late_wire_has_let_go_of_them(routing: Routing) -> None:
+    """T38."""
+
     async def tale(world: World) -> None:
         await world.deploy(rollout(pairs(20, 60), routing=routing))
         await world.update(2)

@@ -5,20 +5,22 @@ Several routes are one router: each gets the same weights, and the one that has 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from fairlead.core import selectors
+from fairlead.core.cluster import View
 from fairlead.core.errors import FairleadError, ProviderError, SpecError
-from fairlead.core.objects import ObjectKey
+from fairlead.core.objects import Manifest, ObjectKey
 from fairlead.core.traffic import AdditionalWeight, Held, RouterTools, TrafficSeen, TrafficTarget, Weights
 from fairlead.mesh_routing._held import worst
 from fairlead.mesh_routing._httproute import Problem, claimed_by_another, find_split, release_shared, write_shared
 from fairlead.mesh_routing.actions import RouteAction
 from fairlead.mesh_routing.observation import Route
 from fairlead.mesh_routing.routers._routes import Plan, Routes, RouteSeen
-from fairlead.mesh_routing.spec import GatewayApiSpec, RouteRef, RoutingSettings, parse_gateway_api
+from fairlead.mesh_routing.spec import GatewayApiSpec, InProgressLabel, RouteRef, RoutingSettings, parse_gateway_api
 
 
 class _RefPlan(Protocol):
@@ -71,7 +73,8 @@ class GatewayApiRouter:
             for ref in refs
         )
         seen = tuple(self._without_rules_of_others(ref, one, refs, seen) for ref, one in zip(refs, seen, strict=True))
-        return combine(seen, blocked=self._missing_services(), pods_kept=self._pods_kept(seen))
+        blocked, label = self._missing_services(), self._spec.label
+        return combine(seen, blocked=blocked, pods_kept=self._pods_kept(seen), label=label)
 
     async def set_weights(self, weights: Weights, *, in_progress: bool) -> bool:
         """Make every route hold these weights, each in one write; return whether anything was written.
@@ -137,14 +140,7 @@ class GatewayApiRouter:
         return replace(seen, weights=replace(seen.weights, managed=managed))
 
     def _refs(self) -> tuple[RouteRef, ...]:
-        """Return the routes that are named or selected now; sorted by key after the named ones."""
-        found = list(self._spec.routes)
-        for selector in self._spec.selectors:
-            view = self._routes.tools.routes.get(selector.plural)
-            for manifest in view.list(self._spec.namespace) if view is not None else ():
-                if selectors.matches(selector.terms, manifest.metadata.labels):
-                    found.append(RouteRef(selector.plural, manifest.metadata.key))
-        return tuple(dict.fromkeys(found))
+        return named_routes(self._spec, self._routes.tools.routes)
 
     def _missing_services(self) -> str:
         namespace, services = self._target.rollout.namespace, self._routes.tools.services
@@ -160,11 +156,24 @@ class GatewayApiRouter:
         return settings.settle + (settings.drain if drains else timedelta(0))
 
 
+def named_routes(spec: GatewayApiSpec, views: Mapping[str, View[Manifest]]) -> tuple[RouteRef, ...]:
+    """Return the routes that are named or selected now; sorted by key after the named ones."""
+    found = list(spec.routes)
+    for selector in spec.selectors:
+        view = views.get(selector.plural)
+        for manifest in view.list(spec.namespace) if view is not None else ():
+            if selectors.matches(selector.terms, manifest.metadata.labels):
+                found.append(RouteRef(selector.plural, manifest.metadata.key))
+    return tuple(dict.fromkeys(found))
+
+
 def _for(plan: _RefPlan, ref: RouteRef) -> Plan:
     return lambda live: plan(live, ref)
 
 
-def combine(seen: tuple[RouteSeen, ...], *, blocked: str, pods_kept: timedelta) -> TrafficSeen:
+def combine(
+    seen: tuple[RouteSeen, ...], *, blocked: str, pods_kept: timedelta, label: InProgressLabel | None
+) -> TrafficSeen:
     """Return what several routes show as one: the least far of them, and an upper bound of each side's weight."""
     holding = worst(tuple(one.holding for one in seen))
     reasons = [blocked, *(one.holding.message for one in seen if _keeps_from_raising(one))]
@@ -176,9 +185,14 @@ def combine(seen: tuple[RouteSeen, ...], *, blocked: str, pods_kept: timedelta) 
         since=holding.since,
         settled_at=holding.settled_at,
         blocked="; ".join(dict.fromkeys(filter(None, reasons))),
+        in_progress=label is not None and any(_is_marked(one, label) for one in seen),
         pods_kept=pods_kept,
         wake_at=holding.wake_at,
     )
+
+
+def _is_marked(seen: RouteSeen, label: InProgressLabel) -> bool:
+    return seen.route is not None and seen.route.labels.get(label.key) == label.value
 
 
 def _keeps_from_raising(seen: RouteSeen) -> bool:

@@ -108,7 +108,7 @@ class WaypointRouter:
         if seen.route is not None:
             self._warn(findings)
         blocked = blocking(findings)
-        return combine((seen,), blocked=blocked, pods_kept=self._spec.settle + self._spec.drain)
+        return combine((seen,), blocked=blocked, pods_kept=self._spec.settle + self._spec.drain, label=_LABEL)
 
     def findings(self, route: Route | None) -> tuple[Finding, ...]:
         """Return what the preflight finds around the route, warnings too."""
