@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fairlead import __version__
 from fairlead.cli._options import asynchronous
 from fairlead.cli._secret_options import secret_options
+from fairlead.cli._upstream_options import SWITCH, UpstreamOptions, upstream_options
 from fairlead.cli.change import DURATION
 
 if TYPE_CHECKING:
@@ -23,16 +25,19 @@ _FALLBACK_NAMESPACE = "argo-rollouts"  # as upstream, so that both look for the 
 @click.command("controller")
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Default: KUBECONFIG, the pod's account, ~/.kube.")
 @click.option("--context", help="Context of the kubeconfig to use.")
-@click.option("--namespaced", is_flag=True, help="Work in one namespace only (--namespace, or the pod's own).")
+@click.option(
+    "--namespaced", **SWITCH, default=False, help="Work in one namespace only (--namespace, or the pod's own)."
+)
 @click.option("-n", "--namespace", default="", help="The only namespace to work in; default: all.")
 @click.option("--instance-id", default="", help="Only objects with this controller instance id; default: without one.")
-@click.option(
-    "--leader-elect/--no-leader-elect", default=True, show_default=True, help="Lead only while a lease is held."
-)
+@click.option("--leader-elect", **SWITCH, default=True, show_default=True, help="Lead only while a lease is held.")
+@click.option("--no-leader-elect", is_flag=True, help="As --leader-elect=false.")
 @click.option("--leader-election-namespace", default="", help="Default: POD_NAMESPACE, the pod's own, argo-rollouts.")
 @click.option("--leader-election-lease-duration", type=DURATION, default="15s", show_default=True)
 @click.option("--leader-election-renew-deadline", type=DURATION, default="10s", show_default=True)
 @click.option("--leader-election-retry-period", type=DURATION, default="2s", show_default=True)
+@click.version_option(__version__, prog_name="fairlead")
+@upstream_options
 @click.option("--rollout-threads", type=click.IntRange(1, 1000), default=10, show_default=True, help="At a time.")
 @click.option("--analysis-threads", type=click.IntRange(1, 1000), default=30, show_default=True, help="At a time.")
 @click.option("--secret-threads", type=click.IntRange(1, 1000), default=30, show_default=True, help="At a time.")
@@ -59,7 +64,9 @@ _FALLBACK_NAMESPACE = "argo-rollouts"  # as upstream, so that both look for the 
 @click.option(
     "--metricsPort", "--metricsport", "metrics_port", type=click.IntRange(0, 65535), default=8090, show_default=True
 )
-@click.option("--loglevel", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+@click.option(
+    "--loglevel", type=click.Choice(["debug", "info", "warn", "warning", "error"]), default="info", show_default=True
+)
 @click.option("--logformat", type=click.Choice(["json", "text"]), default="json", show_default=True)
 @asynchronous
 async def controller_(
@@ -69,6 +76,7 @@ async def controller_(
     namespace: str,
     instance_id: str,
     leader_elect: bool,
+    no_leader_elect: bool,
     leader_election_namespace: str,
     leader_election_lease_duration: timedelta,
     leader_election_renew_deadline: timedelta,
@@ -89,13 +97,14 @@ async def controller_(
     metrics_port: int,
     loglevel: str,
     logformat: str,
+    upstream: UpstreamOptions,
 ) -> None:
     """Run the reference controller until SIGTERM or SIGINT; running reconciliations are finished first.
 
     /healthz, /readyz and /metrics are served on both ports.
     """
     from fairlead.controller import logs, main
-    from fairlead.controller.settings import Election, Serving, Settings, Traffic, Workers
+    from fairlead.controller.settings import Election, Requests, Serving, Settings, Traffic, Workers
 
     if not leader_election_retry_period < leader_election_renew_deadline < leader_election_lease_duration:
         raise click.UsageError("expected retry period < renew deadline < lease duration")
@@ -110,17 +119,25 @@ async def controller_(
     settings = Settings(
         namespace=namespace,
         instance_id=instance_id,
-        workers=Workers(rollouts=rollout_threads, analysis_runs=analysis_threads, external_secrets=secret_threads),
-        with_secrets=with_secrets,
+        workers=Workers(
+            rollouts=rollout_threads,
+            analysis_runs=analysis_threads,
+            external_secrets=secret_threads,
+            marked_pods=upstream.marking_threads,
+            marking_tries=upstream.marking_tries,
+        ),
+        requests=Requests(per_second=upstream.qps, burst=upstream.burst),
+        with_rollouts=upstream.with_rollouts,
+        with_secrets=with_secrets and upstream.with_rollouts,
         secrets=secrets,
         stores=stores,
         traffic=Traffic(evidence=envoy_admin, settle=settle, drain=drain),
         serving=Serving(host=host, health_port=health_port, metrics_port=metrics_port),
-        election=election if leader_elect else None,
+        election=election if leader_elect and not no_leader_elect else None,
         resync=timedelta(seconds=rollout_resync),
         prometheus_address=prometheus_address,
     )
-    logs.configure(level=loglevel, json=logformat == "json")
+    logs.configure(level="warning" if loglevel == "warn" else loglevel, json=logformat == "json")
     await main.run(settings, kubeconfig=kubeconfig, context=context)
 
 

@@ -7,7 +7,9 @@ import gc
 import signal
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,6 +24,10 @@ from fairlead.core.objects import ObjectKey
 from fairlead.core.traffic import EvidenceSource
 from fairlead.runtime.clock import SystemClock
 from fairlead.runtime.leases import LeaderElection, LeaseSettings
+from fairlead.runtime.limits import Bucket, LimitedCluster
+
+if TYPE_CHECKING:
+    from fairlead.kube.client import KubeCluster
 
 log = structlog.get_logger(__name__)
 
@@ -70,14 +76,15 @@ async def run(settings: Settings, *, kubeconfig: str | None = None, context: str
     clock = SystemClock()
     async with await connect(kubeconfig=kubeconfig, context=context, hook=metrics) as cluster:
         election = _election(cluster, clock, settings)
+        limited, as_manager = _limited(cluster, clock, settings)
         controller = ReferenceController(
-            cluster,
+            limited,
             clock,
             settings,
             metrics=metrics,
             evidence=_evidence(settings),
             election=election,
-            as_manager=cluster.as_manager if settings.with_secrets else None,
+            as_manager=as_manager if settings.with_secrets else None,
         )
         _stop_on_signals(controller)
         health = Health(live=list, ready=controller.not_ready, look=controller.look)
@@ -93,6 +100,14 @@ async def run(settings: Settings, *, kubeconfig: str | None = None, context: str
             )
             await controller.run()
     log.info("controller_stopped")
+
+
+def _limited(cluster: KubeCluster, clock: Clock, settings: Settings) -> tuple[Cluster, Callable[[str], Cluster]]:
+    """Return the cluster, and the same as other field managers, asked no oftener than is allowed in all."""
+    if not settings.requests.per_second:
+        return cluster, cluster.as_manager
+    bucket = Bucket(clock, per_second=settings.requests.per_second, burst=settings.requests.burst)
+    return LimitedCluster(cluster, bucket), lambda name: LimitedCluster(cluster.as_manager(name), bucket)
 
 
 def _stop_on_signals(controller: ReferenceController) -> None:
