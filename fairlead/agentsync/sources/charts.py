@@ -6,6 +6,7 @@ Source: helm.sh/docs/topics/chart_repository; argo-cd: util/helm/client.go.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import io
 import json
@@ -19,8 +20,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-from fairlead.agentsync.sources._access import Access
+from fairlead.agentsync.sources._access import DEFAULT_USER, Access
 from fairlead.agentsync.sources._gitprogram import private_folder, write_private
 from fairlead.agentsync.sources._revisions import check_revision, greatest_tag, is_constraint, is_version
 from fairlead.agentsync.sources._sharing import Shared
@@ -192,19 +194,16 @@ class ChartFetcher:
 
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
         try:
-            async with aiohttp.ClientSession(timeout=timeout, trust_env=not access.proxy) as session:
+            async with aiohttp.ClientSession(timeout=timeout) as session:
                 for _ in range(REDIRECTS_MAX + 1):
                     next_place = locate(url)
                     self._permit(next_place)
-                    is_own = (
-                        urlsplit(url).netloc == urlsplit(place.address).netloc and next_place.scheme == place.scheme
-                    )
+                    is_own = pass_on or _origin(next_place.address) == _origin(place.address)
                     async with session.get(
                         url,
-                        auth=_auth(place, access) if is_own else None,
-                        headers=_headers(access) if is_own else None,
+                        headers=_headers(place, access) if is_own else None,
                         ssl=self._trust(access) if is_own else True,
-                        proxy=access.proxy or None,
+                        proxy=_proxy(next_place, access),
                         allow_redirects=False,
                     ) as answer:
                         if answer.status in (301, 302, 303, 307, 308) and "Location" in answer.headers:
@@ -243,17 +242,23 @@ def _index_key(place: Location, access: Access) -> str:
     return f"{place.address}\0{access.fingerprint()}"
 
 
-def _auth(place: Location, access: Access) -> aiohttp.BasicAuth | None:
-    import aiohttp
-
+def _headers(place: Location, access: Access) -> dict[str, str]:
     user, password = access.username or place.username, access.password or place.password
-    return (
-        aiohttp.BasicAuth(user, password, encoding="utf-8") if (user or password) and not access.bearer_token else None
-    )
+    if access.bearer_token:
+        return {"Authorization": f"Bearer {access.bearer_token}"}
+    if not (user or password):
+        return {}
+    pair = base64.b64encode(f"{user or DEFAULT_USER}:{password}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}
 
 
-def _headers(access: Access) -> dict[str, str]:
-    return {"Authorization": f"Bearer {access.bearer_token}"} if access.bearer_token else {}
+def _proxy(place: Location, access: Access) -> str | None:
+    """Return the proxy that leads to a host: the Secret's, or the environment's; nothing else of that is used."""
+    if access.proxy:
+        hosts = [each.strip().lstrip(".") for each in access.no_proxy.split(",") if each.strip()]
+        is_near = any(place.host == each or place.host.endswith(f".{each}") for each in hosts)
+        return None if is_near else access.proxy
+    return None if proxy_bypass(place.host) else getproxies().get(place.scheme)
 
 
 async def _body(answer: aiohttp.ClientResponse, bytes_max: int, place: Location) -> bytes:
