@@ -6,7 +6,7 @@ rollout decides is not taken back, hooks and skipped objects are left out. Nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -21,6 +21,7 @@ from fairlead.agentsync.kinds import APPLICATIONS, Application
 from fairlead.agentsync.options import SyncOptions, ignores_extraneous
 from fairlead.agentsync.resources import Object, ResourceKey, ServedKinds, key_of
 from fairlead.agentsync.spec import ApplicationSpec, decode_spec
+from fairlead.agentsync.tracking import Tracking
 from fairlead.core.decoding import DECODE_ERRORS, describe_decode_error
 from fairlead.core.errors import SpecError
 
@@ -67,6 +68,7 @@ def preview(
     *,
     served: ServedKinds | None = None,
     system: SystemOptions | None = None,
+    is_excluded: Callable[[ResourceKey], bool] = lambda key: False,
     control_namespace: str = "",
 ) -> tuple[Preview, ...]:
     """Return what is not as it should be, sorted by key; nothing: an apply would change nothing.
@@ -77,7 +79,8 @@ def preview(
         live: what there is of it; objects that are not wanted count as extra if they carry its tracking.
         served: tells which kinds are namespaced; without it a kind is taken for namespaced, unless its definition is
             among the manifests.
-        system: what holds for all Applications.
+        system: what holds for all Applications (`read_configuration` reads it from `argocd-cm`).
+        is_excluded: whether the settings say that a kind is left alone.
         control_namespace: of Argo CD; the Application's own if empty.
 
     Raises:
@@ -95,7 +98,9 @@ def preview(
     tracking = chosen.tracking(found.metadata.key, control_namespace=place)
     namespace = spec.destination.namespace
     scope = scope_of(served, (*objects, *by_key.values()))
-    targets = prepare_targets(objects, namespace=namespace, scope=scope, stamp=tracking.stamp).targets
+    targets = prepare_targets(
+        objects, namespace=namespace, scope=scope, stamp=tracking.stamp, is_excluded=is_excluded
+    ).targets
     rollouts = [one for one in (*objects, *by_key.values()) if is_rollout(one)]
     options = diff_options(spec, found.metadata, tracking, chosen, claimed(rollouts, namespace=namespace))
     is_structured = asks_for_server_side_diff(found.metadata)
@@ -108,9 +113,13 @@ def preview(
     previews += [
         Preview(key=key, fate=Fate.EXTRA, difference=difference(None, one, options))
         for key, one in by_key.items()
-        if key not in wanted and tracking.owns(one) and not is_hook(one) and not ignores_extraneous(one)
+        if key not in wanted and not is_excluded(key) and _is_extra(one, tracking)
     ]
     return tuple(sorted((one for one in previews if one is not None), key=lambda one: one.key))
+
+
+def _is_extra(live: Object, tracking: Tracking) -> bool:
+    return tracking.owns(live) and not is_hook(live) and not ignores_extraneous(live)
 
 
 def wanted_keys(

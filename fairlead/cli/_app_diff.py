@@ -21,6 +21,7 @@ from fairlead.core.kinds import carried
 from fairlead.core.objects import ObjectKey
 
 if TYPE_CHECKING:
+    from fairlead.agentsync.config import Configuration
     from fairlead.agentsync.preview import Preview
     from fairlead.agentsync.resources import ResourceKey
     from fairlead.agentsync.spec import ApplicationSpec
@@ -84,7 +85,10 @@ async def diff(
             objects = await rendered(place.cluster, application, spec, local, local_repo_root, revision)
             served = await place.served()
             live = await place.live(application, objects, served, offline_live)
-            found = preview(application, objects, live, served=served)
+            system = await place.configuration(application)
+            found = preview(
+                application, objects, live, served=served, system=system.system, is_excluded=system.is_excluded
+            )
     except FairleadError as error:
         click.echo(f"Error: {error}", err=True)
         return 2
@@ -166,6 +170,17 @@ class _Place:
             return _application_in(file)
         assert self.cluster is not None and name is not None, "checked with the options"
         return (await self.cluster.get(APPLICATIONS, key_of(name, self.namespace))).content
+
+    async def configuration(self, application: Object) -> Configuration:
+        """Return what the installation says in `argocd-cm`; where it cannot be read, the defaults hold."""
+        from fairlead.agentsync._auto import Timing
+        from fairlead.agentsync.config import read_configuration
+        from fairlead.cli._app_rendering import config_map
+
+        namespace = view.text(mapping(application.get("metadata")).get("namespace"))
+        found = await config_map(self.cluster, namespace, "argocd-cm") if self.cluster is not None else None
+        data = mapping((found or {}).get("data"))
+        return read_configuration({key: view.text(value) for key, value in data.items()}, Timing())
 
     async def served(self) -> Served | None:
         return await self.destination.discover() if self.destination is not None else None

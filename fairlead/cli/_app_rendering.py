@@ -95,7 +95,7 @@ async def _from_git(
         fetching = Sources(Path(folder))
         verifications: tuple[Verification, ...] = ()
         if cluster is not None:
-            keys = await _config_map(cluster, namespace, _SIGNERS)
+            keys = await config_map(cluster, namespace, _SIGNERS)
             fetching.trust(await _repositories(cluster, namespace), mapping((keys or {}).get("data")))
             verifications = await _verifications(cluster, application, sources)
         whom = For(
@@ -136,11 +136,12 @@ async def _repositories(cluster: KubeCluster, namespace: str) -> Repositories:
             f"Warning: Secrets in {namespace} may not be read: repositories are asked without credentials", err=True
         )
         secrets = []
-    hosts, certificates = [await _config_map(cluster, namespace, name) for name in (KNOWN_HOSTS[0], CERTIFICATES)]
+    hosts, certificates = [await config_map(cluster, namespace, name) for name in (KNOWN_HOSTS[0], CERTIFICATES)]
     return read_repositories(secrets, known_hosts=hosts, certificates=certificates)
 
 
-async def _config_map(cluster: KubeCluster, namespace: str, name: str) -> Object | None:
+async def config_map(cluster: KubeCluster, namespace: str, name: str) -> Object | None:
+    """Return a ConfigMap; None: there is none, or it may not be read."""
     try:
         return (await cluster.get(_CONFIG_MAPS, ObjectKey(namespace, name))).content
     except (NotFound, Forbidden):

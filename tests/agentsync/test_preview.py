@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from fairlead.agentsync._auto import Timing
+from fairlead.agentsync.config import read_configuration
 from fairlead.agentsync.preview import Fate, preview, wanted_keys
 from fairlead.agentsync.resources import Object, ResourceKey
 from fairlead.core.discovery import ResourceKind, Served
@@ -108,6 +110,21 @@ def test_scopes_come_from_the_cluster() -> None:
     found = {**namespace, "metadata": {"name": "shop", "annotations": ours}}
     assert preview(application(), [namespace], [found], served=served) == ()
     assert fates(application(), [namespace], [namespace], served=served) == [("/Namespace//shop", "changed")]  # adopted
+
+
+def test_the_settings_of_the_installation_count() -> None:
+    settings = {
+        "application.resourceTrackingMethod": "label",
+        "resource.customizations.ignoreDifferences.ConfigMap": "jsonPointers: [/data/a]",
+        "resource.exclusions": "- {kinds: [Secret]}",
+    }
+    found = read_configuration(settings, Timing())
+    labelled = config_map(namespace="shop", data={"a": "9"})
+    labelled["metadata"]["labels"] = {"app.kubernetes.io/instance": "web"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+    options = {"system": found.system, "is_excluded": found.is_excluded}
+    assert fates(application(), [config_map(), secret], [labelled], **options) == []
+    assert fates(application(), [secret], [labelled], **options) == [("/ConfigMap/shop/web", "extra")]
 
 
 def test_secrets_are_hidden() -> None:
