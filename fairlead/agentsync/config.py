@@ -18,6 +18,7 @@ import yaml
 from fairlead.agentsync._auto import Timing
 from fairlead.agentsync._judgement import SystemOptions
 from fairlead.agentsync.diff import IgnoreRule, IgnoreStatus, KnownTypeField
+from fairlead.agentsync.health import refused_scripts
 from fairlead.agentsync.resources import ResourceKey
 from fairlead.agentsync.tracking import TrackingMethod
 from fairlead.core.durations import parse_go_duration
@@ -86,9 +87,7 @@ def read_configuration(data: Mapping[str, str], timing: Timing) -> Configuration
         timing: what holds where it says nothing.
     """
     reading = _Reading(data)
-    spans: dict[str, Any] = {
-        name: span for key, name in _DURATIONS.items() if (span := reading.span(key)) is not None
-    }
+    spans: dict[str, Any] = {name: span for key, name in _DURATIONS.items() if (span := reading.span(key)) is not None}
     system = SystemOptions(
         tracking_method=reading.method(),
         label_key=data.get("application.instanceLabelKey") or SystemOptions().label_key,
@@ -107,7 +106,10 @@ def read_configuration(data: Mapping[str, str], timing: Timing) -> Configuration
         return any(rule.names(key) for rule in exclusions)
 
     return Configuration(
-        system=system, timing=replace(timing, **spans), is_excluded=is_excluded, problems=tuple(reading.problems)
+        system=system,
+        timing=replace(timing, **spans),
+        is_excluded=is_excluded,
+        problems=(*reading.problems, *refused_scripts(data)),
     )
 
 

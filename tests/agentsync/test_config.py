@@ -117,3 +117,11 @@ def test_a_line_that_is_wrong_is_told_and_leaves_the_default(name: str, value: s
     assert found.timing == TIMING
     assert found.system == read_configuration({}, TIMING).system
     assert found.is_excluded(key("", "Event"))
+
+
+def test_health_scripts_are_told_not_to_run() -> None:
+    found = read_configuration({"resource.customizations.health.example.com_Thing": "return {}"}, Timing())
+    assert found.problems == (
+        "resource.customizations.health.example.com_Thing: Lua is not run here; example.com/Thing has no health and"
+        " does not count",
+    )
