@@ -6,20 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from tests import properties
+
 _HERE = Path(__file__).parent
 
 # Left out by `make test-fast`, so that it stays under a minute on two cores: whole stories in virtual time by the
-# hundred, real loops, and properties with many examples. `make test` runs everything.
+# hundred, real loops, and all that only looks at real parts. `make test` runs everything.
 _SLOW = (
     "cli/test_commands.py",
     "cli/test_demo.py",
     "conformance",
     "controller",
+    "controlplane",
     "core/test_regex.py",
     "mesh_routing/test_httproute.py",
     "packaging/test_crds.py",
     "packaging/test_examples.py",
     "packaging/test_imports.py",
+    "rollouts/test_interleavings.py",
     "rollouts/test_machine.py",
     "rollouts/test_scenarios.py",
     "secrets/stores",
@@ -33,16 +37,53 @@ _SLOW = (
     "testing/test_kubelet_http.py",
     "testing/workloads/test_rough.py",
     "testing/workloads/test_world.py",
+    "wire",
 )
-_FAST = ("simulation/test_happy.py",)  # one story each, so that even the quick look tells it
+# Taken along all the same, so that even the quick look tells one story of each kind.
+_FAST = (
+    "controller/test_manifests.py::test_no_right",
+    "controller/test_manifests.py::test_a_controller_of",
+    "controller/test_metrics.py",
+    "secrets/test_planner.py::test_one_call_per_distinct_key",
+    "simulation/test_happy.py::test_a_good_version_replaces_the_old_one[basic-2]",
+    "simulation/test_happy.py::test_a_good_version_replaces_the_old_one[gateway-2]",
+    "simulation/test_happy.py::test_a_good_version_replaces_the_old_one[waypoint-2]",
+    "simulation/test_happy.py::test_any_steps_lead_to_the_end[waypoint-analysis]",
+    "simulation/test_happy.py::test_background_analysis_accompanies_the_update[gateway]",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how often properties are tried."""
+    properties.load(quick=_is_quick(config))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even read in a quick look what it leaves out: that takes longer than many a test."""
+    if not _is_quick(config) or collection_path.suffix != ".py":
+        return None
+    place = _place(collection_path)
+    wanted = any(fast.partition("::")[0] == place for fast in _FAST)
+    is_test = collection_path.name.startswith("test_")
+    return True if is_test and place.startswith(_SLOW) and not wanted else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long."""
     for item in items:
-        try:
-            place = item.path.relative_to(_HERE).as_posix()
-        except ValueError:
-            continue
-        if place.startswith(_SLOW) and not place.startswith(_FAST):
+        place = _place(item.path)
+        name = f"{place}::{item.nodeid.rpartition('::')[2]}"
+        if place.startswith(_SLOW) and not name.startswith(_FAST):
             item.add_marker(pytest.mark.slow)
+
+
+def _is_quick(config: pytest.Config) -> bool:
+    return "not slow" in str(config.getoption("markexpr", ""))
+
+
+def _place(path: Path) -> str:
+    """Return where a file lies below `tests`; nothing for one that does not."""
+    try:
+        return path.relative_to(_HERE).as_posix()
+    except ValueError:
+        return ""

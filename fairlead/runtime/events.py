@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 MESSAGE_BYTES_MAX = 1024  # what the API server accepts for the note of an event
 NAME_CHARACTERS_MAX = 253
+EARLY = 1e-6  # of a request: clocks round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,9 @@ class EventRecorder:
         self._flushed = asyncio.Event()
         self._flushed.set()
         self._share = (float(settings.writes_burst), clock.monotonic())  # requests left, and when they were so many
-        self._made_to_wait: set[str] = set()  # UIDs
+        self._made_to_wait: set[str] = set()  # UIDs: in the line, or called out of it
+        self._line: OrderedDict[str, None] = OrderedDict()  # UIDs, who came first before the others
+        self._is_lined_up = asyncio.Event()
         self._is_hurrying = False
         self.dropped = 0
 
@@ -163,9 +166,12 @@ class EventRecorder:
 
     async def run(self) -> None:
         """Write what is recorded, until cancelled or stopped."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(self._settings.workers):
-                group.create_task(self._work(), name=f"events-{number}")
+        async with asyncio.TaskGroup() as around:
+            usher = around.create_task(self._usher(), name="events-usher")
+            async with asyncio.TaskGroup() as group:
+                for number in range(self._settings.workers):
+                    group.create_task(self._work(), name=f"events-{number}")
+            usher.cancel()
 
     async def flush(self, seconds: float) -> bool:
         """Wait until everything recorded is written or given up; return False when the time did not suffice."""
@@ -179,6 +185,7 @@ class EventRecorder:
     async def stop(self, seconds: float = 5.0) -> None:
         """Flush, and end `run`. What is not written by then is lost."""
         self._is_hurrying = True
+        self._line.clear()
         for uid in self._made_to_wait:
             self._queue.add(uid)
         if not await self.flush(seconds):
@@ -206,10 +213,11 @@ class EventRecorder:
     async def _write_next(self, uid: str) -> None:
         if not self._pending.get(uid):
             return
-        if (seconds := self._wait_seconds(uid)) > 0:
+        if not self._may_go(uid):
             self._made_to_wait.add(uid)
             if not self._is_hurrying:
-                self._queue.add_after(uid, seconds)
+                self._line.setdefault(uid)
+                self._is_lined_up.set()
                 return
         if uid in self._made_to_wait:
             self._made_to_wait.discard(uid)
@@ -291,20 +299,49 @@ class EventRecorder:
 
     # --- a share of requests ---------------------------------------------------------------------------------------
 
-    def _wait_seconds(self, uid: str) -> float:
-        """Take one request out of the share; return how long to wait when there is none."""
+    def _may_go(self, uid: str) -> bool:
+        """Take one request out of the share; return whether there was one for this object."""
         if self._settings.writes_per_second is None:
-            return 0.0
-        rate = max(self._settings.writes_per_second, len(self._made_to_wait) / self._settings.drain_seconds)
+            return True
+        if uid in self._made_to_wait and uid not in self._line:
+            return True  # it was called, and its request has been taken already
+        left = self._saved_up()
+        if any(one.event.type is EventType.WARNING for one in self._pending[uid]):
+            self._line.pop(uid, None)
+            # What warnings take beyond the share is paid back within a second.
+            self._share = (max(left - 1.0, -self._writes_per_second()), self._clock.monotonic())
+            return True
+        if left < 1.0 or self._line:
+            return False
+        self._share = (left - 1.0, self._clock.monotonic())
+        return True
+
+    async def _usher(self) -> None:
+        """Call those who wait, one by one, as the share allows."""
+        while True:
+            if not self._line:
+                self._is_lined_up.clear()
+                await self._is_lined_up.wait()
+            left = self._saved_up()
+            if left < 1.0:
+                await self._clock.sleep((1.0 - left) / self._writes_per_second())
+                left = self._saved_up()
+            if left >= 1.0 - EARLY and self._line:
+                self._share = (left - 1.0, self._clock.monotonic())
+                uid, _ = self._line.popitem(last=False)
+                self._queue.add(uid)
+
+    def _saved_up(self) -> float:
+        """Return how many requests are left of the share now."""
         now = self._clock.monotonic()
         left, since = self._share
-        left = min(float(self._settings.writes_burst), left + (now - since) * rate)
-        if left >= 1.0 or any(one.event.type is EventType.WARNING for one in self._pending[uid]):
-            self._share = (max(left - 1.0, -rate), now)  # what warnings take beyond it is paid back within a second
-            return 0.0
+        left = min(float(self._settings.writes_burst), left + (now - since) * self._writes_per_second())
         self._share = (left, now)
-        # All that wait look again when it is their turn, were the share divided fairly among them.
-        return max(1, len(self._made_to_wait | {uid})) / rate
+        return left
+
+    def _writes_per_second(self) -> float:
+        """Return the rate of the share: higher, the more objects wait."""
+        return max(self._settings.writes_per_second or 0.0, len(self._line) / self._settings.drain_seconds)
 
     def _tell_together(self, uid: str) -> None:
         """Put one series in the place of the first ones of an object that wait, up to the first warning."""

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.analysis import _expressions
 from fairlead.analysis._expressions import ErrorKind, ExpressionError, Value, check, evaluate, evaluate_time, mentions
 from fairlead.analysis._expressions._values import Budget, format_decimal, format_float, format_value, go_type
+from tests.properties import examples
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 DATA = {
@@ -350,7 +351,7 @@ _results = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(_expressions_strategy, _results)
 def test_built_expressions_answer_or_fail_with_our_error(text: str, result: Value) -> None:
     try:
@@ -362,7 +363,7 @@ def test_built_expressions_answer_or_fail_with_our_error(text: str, result: Valu
     assert evaluate(text, result, now=NOW) is answer
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(max_size=60) | st.text(alphabet="result.[]()#{}|?:&<>=!+-*/%'\"`\\ 01ea_,;$\n", max_size=60), _results)
 def test_any_text_answers_or_fails_with_our_error(text: str, result: Value) -> None:
     try:

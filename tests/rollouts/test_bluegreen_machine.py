@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from fairlead.core.decision import Decision
@@ -16,6 +16,7 @@ from fairlead.rollouts.spec import RolloutSpec
 from fairlead.rollouts.status import RolloutStatus, read, render
 from fairlead.testing import builders
 from fairlead.testing.builders import HASH_LABEL, START, pod_hash, service
+from tests.properties import examples
 from tests.rollouts.blue_green_world import ACTIVE, ANALYSIS, PREVIEW, content
 from tests.rollouts.strategies import replica_sets, status_contents
 
@@ -103,9 +104,7 @@ def checked(case: Case) -> Decision[RolloutStatus, Action]:
     return decide(*case, START)
 
 
-THOROUGH = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+THOROUGH = examples(200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 @THOROUGH

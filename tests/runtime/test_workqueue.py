@@ -7,11 +7,12 @@ import random
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.runtime.workqueue import Lane, QueueClosed, WorkQueue
 from fairlead.testing.clock import LoopClock, run_virtual
+from tests.properties import examples
 
 Story = Callable[[WorkQueue[str]], Awaitable[None]]
 
@@ -378,7 +379,7 @@ OPERATIONS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(OPERATIONS, max_size=60))
 def test_no_request_is_lost_and_no_key_is_taken_twice(operations: list[tuple[str, str, float]]) -> None:
     async def story(queue: WorkQueue[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.testing.workloads import deployment as deployments
@@ -19,6 +19,7 @@ from fairlead.testing.workloads._objects import (
     ReplicaSetStatus,
     RollingUpdate,
 )
+from tests.properties import examples
 from tests.testing.workloads.make import at, meta, owned, pod, raw
 
 
@@ -259,7 +260,7 @@ def test_instants_are_whole_seconds() -> None:
     assert stamps == [at(0)] * len(stamps)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     wish=st.integers(0, 30),
     surge=st.one_of(st.integers(0, 5), st.sampled_from(["0%", "10%", "25%", "100%"])),
