@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from fairlead.core.errors import SpecError
+from fairlead.rollouts._managed_routes import clash
 from fairlead.rollouts._problems import forbidden
 from fairlead.rollouts.spec import RolloutSpec
 
@@ -158,6 +159,12 @@ def unsupported(spec: RolloutSpec) -> list[SpecError]:
     canary = spec.canary
     if canary is not None and canary.ping_pong is not None and (canary.stable_service or canary.canary_service):
         found.append(forbidden(f"{_CANARY}.pingPong", _TWO_PAIRS))
+    if canary is not None and canary.traffic_routing is not None:
+        names = [one.name for one in canary.traffic_routing.managed_routes]
+        if (two := clash(canary.steps, names)) is not None:
+            kind = "setHeaderRoute" if canary.steps[two.index].set_header_route is not None else "setMirrorRoute"
+            why = f"found the match of managed route {two.first} once more: only one of the two rules would ever apply"
+            found.append(forbidden(f"{_CANARY}.steps[{two.index}].{kind}", why))
     return found
 
 

@@ -8,6 +8,7 @@ Source: argo-rollouts: rollout/trafficrouting.go, utils/trafficrouting (which ma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from fairlead.core.traffic import ManagedRoute, RequestMatch, TextMatch, TextMatchKind
 from fairlead.rollouts._stanzas import StringMatch
@@ -30,6 +31,41 @@ def routes_at(steps: Sequence[CanaryStep], index: int | None, names: Sequence[st
             if asked.match:
                 found[asked.name] = _route(asked)
     return tuple(found[name] for name in names if name in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Two managed routes in force at the same time that match the same requests: only one of them would ever apply.
+
+    Attributes:
+        index: of the step that asks for the second one.
+    """
+
+    index: int
+    first: str
+    second: str
+
+
+def clash(steps: Sequence[CanaryStep], names: Sequence[str]) -> Clash | None:
+    """Return the first two routes that clash; None: no two do."""
+    for index, step in enumerate(steps):
+        asked = step.set_header_route or step.set_mirror_route
+        if asked is None or not asked.match:
+            continue
+        in_force = {found.name: _meant(found) for found in routes_at(steps, index, names)}
+        own = in_force.pop(asked.name, frozenset())
+        for name, others in in_force.items():
+            if own & others:
+                return Clash(index, name, asked.name)
+    return None
+
+
+def _meant(route: ManagedRoute) -> frozenset[RequestMatch]:
+    """Return what a route matches; names of headers are the same in any case, and their order does not matter."""
+    return frozenset(
+        replace(match, headers=tuple(sorted((name.lower(), value) for name, value in match.headers)))
+        for match in route.matches
+    )
 
 
 def all_routes(steps: Sequence[CanaryStep]) -> tuple[ManagedRoute, ...]:

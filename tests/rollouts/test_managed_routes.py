@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from fairlead.core.traffic import ManagedRoute, RequestMatch, TextMatch, TextMatchKind, Weights
-from fairlead.rollouts._managed_routes import all_routes, routes_at
-from fairlead.testing.builders import pod_hash, spec
+from fairlead.rollouts._managed_routes import Clash, all_routes, clash, routes_at
+from fairlead.rollouts.lint import lint
+from fairlead.rollouts.spec import parse
+from fairlead.testing.builders import pod_hash, spec, spec_content
 from tests.rollouts.world import CANARY, World, deployed, update, world
 
 NAMES = ("copy", "qa")
@@ -177,3 +180,43 @@ def test_killing_the_controller_changes_nothing_in_the_end() -> None:
     for writes in range(len(calm.writes)):
         shaken = world(*STEPS, replicas=4, routed=True, canary=ROUTING, crash_after=writes)
         assert story(shaken) == expected, f"after {writes} writes"
+
+
+def _header(name: str, **headers: str) -> dict[str, Any]:
+    match = [{"headerName": key.replace("_", "-"), "headerValue": {"exact": value}} for key, value in headers.items()]
+    return {"setHeaderRoute": {"name": name, "match": match}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param([HEADER, _header("copy", x_qa="yes")], Clash(1, "qa", "copy"), id="equal"),
+        pytest.param([HEADER, PAUSE, _header("copy", X_QA="yes")], Clash(2, "qa", "copy"), id="equal-in-another-case"),
+        pytest.param(
+            [_header("qa", a="1", b="2"), _header("copy", b="2", a="1")], Clash(1, "qa", "copy"), id="in-another-order"
+        ),
+        pytest.param(
+            [
+                {"setMirrorRoute": {"name": "copy", "match": [{"headers": {"x-qa": {"exact": "yes"}}}]}},
+                HEADER,
+            ],
+            Clash(1, "copy", "qa"),
+            id="a-mirror-of-the-same",
+        ),
+        pytest.param([HEADER, _header("copy", x_qa="no")], None, id="another-value"),
+        pytest.param([HEADER, _header("copy", x_qa="yes", more="1")], None, id="one-header-more"),
+        pytest.param([HEADER, NO_HEADER, _header("copy", x_qa="yes")], None, id="one-after-the-other"),
+        pytest.param([HEADER, HEADER], None, id="the-same-route-again"),
+        pytest.param([HEADER, MIRROR], None, id="nothing-in-common"),
+    ],
+)
+def test_two_rules_for_the_same_requests_are_refused(steps: list[dict[str, Any]], expected: Clash | None) -> None:
+    rollout = parse(msgspec.json.encode(spec_content(*steps, routed=True, canary=ROUTING)))
+    assert clash(rollout.steps, NAMES) == expected
+    told = [str(found) for found in lint(rollout)]
+    if expected is None:
+        assert told == []
+        return
+    kind = "setHeaderRoute" if "setHeaderRoute" in steps[expected.index] else "setMirrorRoute"
+    why = f"found the match of managed route {expected.first} once more: only one of the two rules would ever apply"
+    assert told == [f"spec.strategy.canary.steps[{expected.index}].{kind}: Forbidden: {why}"]
