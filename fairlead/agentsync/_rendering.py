@@ -45,6 +45,10 @@ class For:
     api_versions: tuple[str, ...] = ()
     verifications: tuple[Verification, ...] = ()
 
+    def verification(self, position: int) -> Verification:
+        """Return which signature one source needs, wherever its files are used."""
+        return self.verifications[position] if position < len(self.verifications) else Verification()
+
 
 async def render(sources: ManifestSources, request: Render, whom: For, now: datetime) -> Desired:
     """Return what the sources want.
@@ -62,13 +66,12 @@ async def render(sources: ManifestSources, request: Render, whom: For, now: date
 
     revisions = await _all(resolved(position, source) for position, source in enumerate(request.sources))
     references = tuple(
-        Reference(source=source, revision=revision)
-        for source, revision in zip(request.sources, revisions, strict=True)
+        Reference(source=source, revision=revision, verification=whom.verification(position))
+        for position, (source, revision) in enumerate(zip(request.sources, revisions, strict=True))
         if source.ref
     )
 
     async def rendered(position: int, source: Source) -> Rendered:
-        verified = whom.verifications[position] if position < len(whom.verifications) else Verification()
         return await sources.render(
             RenderRequest(
                 application=whom.application,
@@ -79,7 +82,7 @@ async def render(sources: ManifestSources, request: Render, whom: For, now: date
                 references=references,
                 kube_version=whom.kube_version,
                 api_versions=whom.api_versions,
-                verification=verified,
+                verification=whom.verification(position),
                 freshness=freshness,
             )
         )

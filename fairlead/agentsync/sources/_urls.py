@@ -6,13 +6,11 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
+from fairlead.agentsync._addresses import SCHEME, SCP, hide_http_user, hide_userinfo, normalise
 from fairlead.agentsync.sources.port import SourceError
 
 URL_CHARACTERS_MAX = 2048
-_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>[^@/:\s]+):(?!:)(?!//)(?P<path>[^\s]+)")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
-_SECRET = re.compile(r"(?P<before>[A-Za-z][A-Za-z0-9+.\-]*://)[^/@\s]*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +33,6 @@ class Location:
     password: str = field(default="", repr=False)
 
 
-def hide_userinfo(text: str) -> str:
-    """Return a text in which no URL has a user or a password any more.
-
-    >>> hide_userinfo("fatal: unable to access 'https://me:pw@host/r/'")
-    "fatal: unable to access 'https://host/r/'"
-    """
-    return _SECRET.sub(lambda found: found["before"], text)
-
-
 def locate(url: str) -> Location:
     """Return the parts of a repository's URL.
 
@@ -57,9 +46,9 @@ def locate(url: str) -> Location:
         raise SourceError(f"repoURL has {len(text)} characters: at most {URL_CHARACTERS_MAX} are allowed")
     if text.startswith("-") or _UNSAFE.search(text):
         raise SourceError("repoURL starts with '-' or has a blank, a control character or a backslash in it")
-    if _SCHEME.match(text):
+    if SCHEME.match(text):
         return _of_url(text)
-    found = _SCP.fullmatch(text)
+    found = SCP.fullmatch(text)
     if found is None or "::" in text:
         raise SourceError(f"repoURL {hide_userinfo(text)!r} is no URL: expected https://, ssh:// or user@host:path")
     _check_host(found["host"], text)
@@ -105,25 +94,3 @@ def _check_host(host: str, text: str) -> None:
     # A host that starts with a dash is an option to ssh.
     if not host or host.startswith("-"):
         raise SourceError(f"repoURL {hide_userinfo(text)!r} has no host, or one that starts with '-'")
-
-
-def normalise(url: str) -> str:
-    """Return what two URLs of one repository have in common; empty when it is none.
-
-    Source: argo-cd: util/git/git.go, NormalizeGitURL.
-
-    >>> normalise(" git@GitHub.com:Shop/Web.git "), normalise("ssh://git@github.com/shop/web")
-    ('ssh://git@github.com/shop/web', 'ssh://git@github.com/shop/web')
-    """
-    text = url.strip().lower()
-    if not _SCHEME.match(text):
-        found = _SCP.fullmatch(text)
-        if found is not None:
-            user = f"{found['user']}@" if found["user"] else ""
-            text = f"ssh://{user}{found['host']}/{found['path'].lstrip('/')}"
-    return hide_http_user(text.rstrip("/").removesuffix(".git"))
-
-
-def hide_http_user(text: str) -> str:
-    """Return a URL without user and password, unless it is of ssh, where the user belongs to the address."""
-    return text if text.startswith("ssh://") else hide_userinfo(text)

@@ -33,6 +33,8 @@ from fairlead.agentsync.sources.port import (
     Resolved,
     SourceError,
     Tree,
+    Verification,
+    VerificationMode,
 )
 from fairlead.agentsync.sources.registry import GIT_SCHEMES, Fetchers
 from fairlead.agentsync.sources.repositories import Repositories
@@ -158,6 +160,8 @@ class Sources:
         if request.source.ref and request.source.chart:
             raise SourceError(f"source {request.source.ref!r}: a source with ref cannot have a chart")
         if request.source.is_reference_only:
+            if request.verification.mode is not VerificationMode.NONE:
+                await self._tree(request.source, request.revision, request.project, request.verification)
             return Rendered(objects=(), revision=request.revision, source_type=None)
         key = cache_key(request)
         is_hard = request.freshness is Freshness.HARD
@@ -187,17 +191,17 @@ class Sources:
 
     async def _render(self, request: RenderRequest) -> Rendered:
         source, project = request.source, request.project
-        tree = await self._fetcher(source).tree(
-            source, request.revision, project=project, verification=request.verification
-        )
-        references: dict[str, Tree] = {}
-        for each in request.references:
-            references[each.source.ref] = await self._fetcher(each.source).tree(
-                each.source, each.revision, project=project, verification=each.verification
-            )
+        tree = await self._tree(source, request.revision, project, request.verification)
+        references = {
+            each.source.ref: await self._tree(each.source, each.revision, project, each.verification)
+            for each in request.references
+        }
         return await self._tools.render(
             tree, request, references=references, credentials=lambda url: self._access(url, project)
         )
+
+    async def _tree(self, source: Source, revision: str, project: str, verification: Verification) -> Tree:
+        return await self._fetcher(source).tree(source, revision, project=project, verification=verification)
 
     def _access(self, url: str, project: str) -> Access:
         return self._repositories.find(url, project=project)

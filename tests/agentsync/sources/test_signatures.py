@@ -6,11 +6,15 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fairlead.agentsync._rendering import For
+from fairlead.agentsync._rendering import render as render_all
+from fairlead.agentsync.actions import Render
 from fairlead.agentsync.sources import (
     ProgramMissing,
     RenderRequest,
@@ -21,7 +25,7 @@ from fairlead.agentsync.sources import (
 )
 from fairlead.agentsync.sources._store import Store
 from fairlead.agentsync.sources.signatures import Signed, listed_keys, problem_of, read_status
-from fairlead.agentsync.spec import Source
+from fairlead.agentsync.spec import HelmSource, Source
 from tests.agentsync.sources.conftest import MakeSources, need
 from tests.agentsync.sources.repository import Repository, config_map
 
@@ -274,6 +278,38 @@ async def test_strict_needs_a_history_that_is_not_cut_off(
     )
     with pytest.raises(SignatureError, match="is cut off at"):
         await sources.render(request)
+
+
+@pytest.mark.real
+async def test_invariant_54_value_files_of_another_source_need_their_signature_too(
+    signing: Repository, make_sources: MakeSources, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chart = {"app/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n"}
+    signing.commit(chart, key=keys.listed)
+    unsigned = Repository(tmp_path / "signed" / "values")
+    commit = unsigned.commit({"live.yaml": "a: 1\n"})
+    sources = (
+        Source(repo_url=signing.url, path="app", helm=HelmSource(value_files=("$values/live.yaml",))),
+        Source(repo_url=unsigned.url, ref="values"),
+    )
+    listed = Verification(mode=HEAD, keys=(keys.listed,))
+    read: list[Store] = []
+    really = Store.blobs
+
+    async def reading(store: Store, entries: Any) -> list[bytes]:
+        read.append(store)
+        return await really(store, entries)
+
+    monkeypatch.setattr(Store, "blobs", reading)
+    found = make_sources(keys=keys.armoured)
+    whom = For(application="shop", project="default", verifications=(listed, listed))
+    with pytest.raises(SignatureError, match=f"Failed verifying revision {commit}"):
+        await render_all(found, Render(sources=sources), whom, datetime.now(UTC))
+    assert not [store for store in read if store.location.address == unsigned.url]
+    # Also a source that nobody borrows from, and that has no manifests itself.
+    lonely = RenderRequest(application="shop", source=sources[1], revision=commit, verification=listed)
+    with pytest.raises(SignatureError):
+        await found.render(lonely)
 
 
 @pytest.mark.real
