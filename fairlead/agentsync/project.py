@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fairlead.agentsync._addresses import normalise
 from fairlead.agentsync._globs import file_glob, glob, name_matches
 from fairlead.agentsync._project_spec import (
     ClusterKind,
@@ -22,7 +23,6 @@ from fairlead.agentsync._project_spec import (
     parse,
 )
 from fairlead.agentsync.resources import ResourceKey
-from fairlead.agentsync.sources._urls import normalise
 from fairlead.agentsync.windows import problem
 
 __all__ = [

@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from fairlead.agentsync._addresses import SCHEME, SCP, hide_http_user, hide_userinfo, normalise
+from fairlead.agentsync._addresses import SCHEME, SCP, hide_userinfo, normalise
 from fairlead.agentsync.sources.port import SourceError
+
+__all__ = ["URL_CHARACTERS_MAX", "Location", "hide_userinfo", "locate", "normalise"]
 
 URL_CHARACTERS_MAX = 2048
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
