@@ -41,6 +41,30 @@ def test_the_policy_is_tested() -> None:
     assert "5 passed" in shown
 
 
+def test_the_preview_of_a_commit_tells_what_it_will_do() -> None:
+    assert [line.strip() for line in run("-m", "examples.gitops_preview").splitlines()] == [
+        "What an apply would change:",
+        "extra    /ConfigMap/shop/old",
+        "created  /Service/shop/web",
+        "changed  apps/Deployment/shop/web",
+        "spec.template.spec.containers[name=web].image: wanted 'registry.example.com/web:2',"
+        " found 'registry.example.com/web:1'",
+        "What a sync would do, in this order:",
+        "hook     batch/Job/shop/migrate",
+        "prune    /ConfigMap/shop/old",
+        "create   /Service/shop/web",
+        "apply    apps/Deployment/shop/web",
+        "How the live objects are:",
+        "Deployment web: Progressing Waiting for rollout to finish: 3 of 5 updated replicas are available...",
+        "ConfigMap old: -",
+    ]
+
+
+def test_the_preview_needs_no_cluster() -> None:
+    code = "import examples.gitops_preview, sys; print({'kubernetes_asyncio', 'aiohttp'} & set(sys.modules))"
+    assert run("-c", code).strip() == "set()"
+
+
 @pytest.mark.parametrize("path", sorted(path.name for path in (ROOT / "examples").glob("*.yaml")))
 def test_nothing_is_wrong_with_the_manifests(path: str) -> None:
     run("-m", "fairlead.cli.main", "lint", f"examples/{path}")
