@@ -19,6 +19,7 @@ HYDRATOR_REFUSED = (
 )
 PLUGIN_REFUSED = "config management plug-ins are not supported: render with Helm, Kustomize or plain manifests"
 JSONNET_REFUSED = "Jsonnet is not supported: render it before it is committed"
+LOCAL_REFUSED = "Cannot use local sync when signature keys are required."
 _REF = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
 
@@ -35,7 +36,7 @@ def _problems(spec: ApplicationSpec) -> Iterator[str]:
     names: list[str] = []
     for index, source in enumerate(spec.all_sources):
         path = f"spec.sources[{index}]" if spec.is_multi_source else "spec.source"
-        yield from _source_problems(source, path, is_multi=spec.is_multi_source)
+        yield from source_problems(source, path, is_multi=spec.is_multi_source)
         names.append(source.name)
     for name in dict.fromkeys(name for name in names if name and names.count(name) > 1):
         yield f"application has duplicate source name: {name}"
@@ -51,7 +52,13 @@ def _problems(spec: ApplicationSpec) -> Iterator[str]:
         yield str(error)
 
 
-def _source_problems(source: Source, path: str, *, is_multi: bool) -> Iterator[str]:
+def source_problems(source: Source, path: str, *, is_multi: bool) -> Iterator[str]:
+    """Yield what is wrong with one source.
+
+    Args:
+        path: of the source, for messages.
+        is_multi: whether it is one of several.
+    """
     if not source.repo_url or not (source.path or source.chart or (is_multi and source.ref)):
         if not is_multi:
             yield SOURCE_REQUIRED

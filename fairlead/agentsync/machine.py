@@ -57,8 +57,9 @@ from fairlead.agentsync.kinds import (
 from fairlead.agentsync.observation import Desired, Observation, RenderFailure
 from fairlead.agentsync.operation import Operation, decode_operation
 from fairlead.agentsync.options import SyncOptions
+from fairlead.agentsync.project import Project
 from fairlead.agentsync.resources import Object, ResourceKey
-from fairlead.agentsync.spec import ApplicationSpec, decode_spec
+from fairlead.agentsync.spec import ApplicationSpec, Source, decode_spec
 from fairlead.agentsync.status import (
     AppCondition,
     ApplicationStatus,
@@ -249,6 +250,11 @@ def _as_it_is(subject: Subject, status: ApplicationStatus, blocker: Blocker | No
         finalizers=subject.metadata.finalizers,
         blocked_on=blocker,
     )
+
+
+def _must_be_signed(project: Project, source: Source) -> bool:
+    policy = project.signature_policy(source.repo_url)
+    return policy is not None and policy.mode != "none"
 
 
 @dataclass(slots=True)
@@ -584,13 +590,31 @@ class _Deciding:
         state = _operating.begin(operation, self.now)
         self.status = msgspec.structs.replace(self.status, operation_state=state)
         self._wake(self.now)
-        if operation.sync is not None and not operation.sync.manifests:
-            # What an earlier operation rendered is not this one's, not even within the same second.
-            if self._serving(spec, state, is_new=True) is None:
-                self._render_operation(spec, state)
+        brings_its_own = operation.sync is None or bool(operation.sync.manifests)
+        # What an earlier operation rendered is not this one's, not even within the same second.
+        if not brings_its_own and self._serving(spec, state, is_new=True) is None:
+            self._render_operation(spec, state)
         self.blocker = Blocker(reason=Reason.SYNCING, what="a sync begins")
 
+    def _operation_errors(self, state: OperationState) -> tuple[AppCondition, ...]:
+        """Return why what an operation brings along must not be used: its own sources, or its own manifests."""
+        sync, project = state.operation.sync, self.seen.project
+        if sync is None or project is None:
+            return ()
+        messages: list[str] = []
+        is_multi = bool(sync.sources)
+        for index, source in enumerate(sync.all_sources):
+            path = f"operation.sync.sources[{index}]" if is_multi else "operation.sync.source"
+            messages += _validation.source_problems(source, path, is_multi=is_multi)
+            messages += [refusal] if (refusal := project.source_refusal(source.repo_url)) else []
+        sources = _operating.sources_of(state, self.subject.spec or ApplicationSpec())
+        if sync.manifests and any(_must_be_signed(project, source) for source in sources):
+            messages.append(_validation.LOCAL_REFUSED)
+        return tuple(AppCondition(type=ConditionType.INVALID_SPEC, message=message) for message in messages)
+
     def _render_operation(self, spec: ApplicationSpec, state: OperationState) -> None:
+        if self._operation_errors(state):
+            return
         self.actions.append(
             Render(
                 sources=_operating.sources_of(state, spec),
@@ -638,6 +662,7 @@ class _Deciding:
         message = failure.message if failure is not None and is_current else ""
         windows = self._windows(spec, state)
         errors = tuple(one for one in look.errors if one.type == ConditionType.INVALID_SPEC)
+        errors = errors or self._operation_errors(state)
         try:
             desired = self._local(state) or desired
         except SpecError as error:

@@ -302,3 +302,41 @@ def test_a_sync_costs_as_many_applies_as_objects_and_few_writes_of_its_own() -> 
     assert world.phase == "Succeeded"
     assert sum(line.startswith("apply") for line in world.log) == 20
     assert world.writes <= 4
+
+
+# -- what an operation brings along ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        pytest.param(
+            {"repoURL": "https://evil.example.com/x.git", "path": "."},
+            "application repo https://evil.example.com/x.git is not permitted in project 'default'",
+            id="repository",
+        ),
+        pytest.param(
+            {"repoURL": "https://git.example.com/shop.git", "path": "../.."},
+            'operation.sync.source.path: Invalid value: "../..": expected a path inside the repository',
+            id="path",
+        ),
+    ],
+)
+def test_a_source_of_the_operation_is_checked_before_it_is_rendered(source: dict[str, str], message: str) -> None:
+    world = World(project=project(sourceRepos=["https://git.example.com/*"]))
+    world.commit(ONE)
+    world.settle()
+    world.ask(source=source)
+    decisions = [world.step() for _ in range(4)]
+    assert not [one for decision in decisions for one in decision.actions if isinstance(one, Render)]
+    assert (world.phase, world.message) == ("Error", f"InvalidSpecError: {message}")
+
+
+@pytest.mark.parametrize(("keys", "phase"), [([{"keyID": "4AEE18F83AFDEB23"}], "Error"), ([], "Succeeded")], ids=str)
+def test_local_manifests_are_refused_where_commits_must_be_signed(keys: list[dict[str, str]], phase: str) -> None:
+    world = World(project=project(signatureKeys=keys))
+    world.commit(ONE)
+    world.ask(manifests=[msgspec.json.encode(TWO).decode()])
+    world.settle()
+    assert world.phase == phase
+    assert ("signature keys are required" in world.message) is bool(keys)
