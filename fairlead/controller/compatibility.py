@@ -1,4 +1,4 @@
-"""`docs/compatibility.md`: which fields of Argo Rollouts' kinds have effect.
+"""`docs/compatibility.md`: which fields of Argo Rollouts' and of Argo CD's kinds have effect.
 
 python -m fairlead.controller.compatibility --write
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from fairlead.agentsync import _compatibility as gitops
 from fairlead.rollouts._compatibility import TABLE, Entry, Support
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compatibility.md"
@@ -33,16 +34,37 @@ _TITLES = {
 }
 
 
+_GITOPS_HEAD = """\
+# Compatibility: the fields of an Application and an AppProject
+
+Fields below `Application:operation` are those of a request. Unknown fields are kept and have no effect.
+
+- **Honoured**: works as in Argo CD.
+- **Refused**: the Application gets the condition `InvalidSpecError` with the text beside the field, because going on
+  without it would deploy something else than its user believes. Nothing is touched until the field is gone.
+- **Accepted, no effect**: nothing that is deployed depends on it.
+"""
+_GITOPS_TITLES = {
+    gitops.Support.HONOURED: "Honoured in Applications and AppProjects",
+    gitops.Support.REFUSED: "Refused in Applications",
+    gitops.Support.IGNORED: "Accepted in Applications and AppProjects, no effect",
+}
+
+
 def render() -> str:
     """Return the page."""
     parts = [_HEAD]
     for support, title in _TITLES.items():
         rows = [_row(entry) for entry in TABLE if entry.support is support]
         parts.append("\n".join([f"## {title}", "", "| Field | Note |", "|---|---|", *rows]) + "\n")
+    parts.append(_GITOPS_HEAD)
+    for kind, title in _GITOPS_TITLES.items():
+        rows = [_row(entry) for entry in gitops.TABLE if entry.support is kind]
+        parts.append("\n".join([f"## {title}", "", "| Field | Note |", "|---|---|", *rows]) + "\n")
     return "\n".join(parts)
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: Entry | gitops.Entry) -> str:
     return f"| `{entry.path}` | {entry.note} |"
 
 
