@@ -40,8 +40,8 @@ _FENCE: Final = (
 )  # fmt: skip
 # What a company's machines need to reach the outside; nothing of it is secret.
 _PASSED: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
-_LOCAL: Final = Limits(seconds=60, output_bytes=256 * 1024 * 1024)
-_REMOTE: Final = Limits(seconds=300, output_bytes=64 * 1024 * 1024)
+_LOCAL: Final = Limits(seconds=60, output_bytes=256 * 1024 * 1024, memory_bytes=0)
+_REMOTE: Final = Limits(seconds=300, output_bytes=64 * 1024 * 1024, memory_bytes=0)
 _COMMAND_MISSING: Final = re.compile(r"cannot run (?:ssh|gpg)[^:]*: No such file")
 
 

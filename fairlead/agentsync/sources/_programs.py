@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -40,10 +41,12 @@ class Limits:
     Args:
         seconds: wall time until it is killed.
         output_bytes: of stdout until it is killed.
+        memory_bytes: that it may write to; 0: no bound. Only Linux can hold a program to it.
     """
 
     seconds: float = 90.0  # ARGOCD_EXEC_TIMEOUT's default
     output_bytes: int = 64 * 1024 * 1024
+    memory_bytes: int = 2 * 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +142,23 @@ async def run(
     except PermissionError as error:
         raise ProgramMissing(f"the program {name!r} may not be run: {error.strerror}") from error
     try:
+        _bound_memory(process.pid, limits.memory_bytes)
         async with asyncio.timeout(limits.seconds):
             return await _talk(process, name, limits, stdin, guard)
     except TimeoutError:
         raise ProgramTimeout(f"{name} took longer than {limits.seconds:g} s and was stopped") from None
     finally:
         await _end(process)
+
+
+def _bound_memory(pid: int, memory_bytes: int) -> None:
+    """Bound what a program may write to: a template that asks for the moon must not take ours.
+
+    It is done from outside and a moment after the start, as code between fork and exec is not safe beside threads.
+    """
+    if memory_bytes and hasattr(resource, "prlimit"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            resource.prlimit(pid, resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
 
 
 async def _talk(

@@ -68,8 +68,9 @@ class Store:
         Raises:
             RepositoryError: it does not answer, or not to us.
         """
-        async with self._lock:
-            await self._prepare()
+        if not self._is_ready:  # else a fetch that is under way need not be waited for
+            async with self._lock:
+                await self._prepare()
         listing = await self._remote("ls-remote", "--symref", "--", self.location.address)
         return parse_refs(listing)
 
@@ -84,18 +85,21 @@ class Store:
             RepositoryError: the server has no such commit, or cannot be reached.
             SourceError: the store would grow beyond its bound.
         """
+        if self._has(commit, history):
+            return
         async with self._lock:
             await self._prepare()
-            missing = commit not in self._used_at or (history and commit not in self._whole)
-            self._used_at[commit] = time.monotonic()
-            if not missing:
-                return
-            try:
+            if not self._has(commit, history):
                 await self._fetch(commit, history)
-            except BaseException:
-                self._used_at.pop(commit, None)
-                raise
-            await self._tidy()
+                self._used_at[commit] = time.monotonic()
+                await self._tidy()
+
+    def _has(self, commit: str, history: bool) -> bool:
+        """Return whether a commit is held, and note that it is used."""
+        if commit not in self._used_at or (history and commit not in self._whole):
+            return False
+        self._used_at[commit] = time.monotonic()
+        return True
 
     async def complete(self, digits: str) -> str:
         """Return the commit whose hash starts with these digits; all branches and tags are fetched for it.

@@ -6,6 +6,7 @@ parameters; renders of one repository run side by side, as each has its own copy
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fairlead.agentsync.spec import Source
 
 WINDOW_SECONDS: Final = 180.0  # upstream's revision cache
+LEFTOVER_SECONDS: Final = 3600.0  # no program runs for so long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ class Sources:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         settings = settings or SourcesSettings()
-        scratch = _private(folder / "scratch")
+        scratch = _without_leftovers(_private(folder / "scratch"))
         self._scratch = scratch
         self._gpg = settings.gpg
         self._clock = clock
@@ -107,7 +109,7 @@ class Sources:
             clock=clock,
         )
         self._charts = ChartFetcher(
-            _private(folder / "charts"),
+            _without_leftovers(_private(folder / "charts")),
             access=self._access,
             window=settings.window,
             protocols=settings.git.protocols & {"https", "http"},
@@ -215,4 +217,13 @@ class Sources:
 
 def _private(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _without_leftovers(folder: Path) -> Path:
+    """Remove what a process left that was killed: private copies, and files with credentials among them."""
+    oldest = time.time() - LEFTOVER_SECONDS
+    for each in folder.iterdir():
+        if each.is_dir() and each.stat().st_mtime < oldest:
+            shutil.rmtree(each, ignore_errors=True)
     return folder

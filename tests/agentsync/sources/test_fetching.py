@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -263,3 +265,13 @@ def test_folders_are_ours_alone(sources: Sources, tmp_path: Path) -> None:
     assert {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "sources").iterdir()} == dict.fromkeys(
         ("scratch", "stores", "charts", "plugins"), 0o700
     )
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    scratch = tmp_path / "sources" / "scratch"
+    for name, age in (("run-old", 7200), ("run-young", 60)):
+        (scratch / name).mkdir(parents=True)
+        (scratch / name / "key").write_text("hush")
+        os.utime(scratch / name, (time.time() - age,) * 2)
+    Sources(tmp_path / "sources")
+    assert [each.name for each in scratch.iterdir()] == ["run-young"]

@@ -221,6 +221,7 @@ async def test_row_40_a_value_file_that_is_a_link_out_is_refused(tree: Path, hel
             '{{ define "x" }}{{ include "x" . }}{{ end }}{{ include "x" . }}', "nested|stack|depth", id="recursion"
         ),
         pytest.param("{{ fail `on purpose` }}", "on purpose", id="fail"),
+        pytest.param("{{ range until 2000000000 }}{{ end }}", "out of memory|cannot allocate memory", id="memory"),
         pytest.param("{{ env `HOME` }}", 'function "env" not defined', id="environment"),
         pytest.param("a: [", "YAML parse error|line", id="no-yaml"),
         pytest.param("{{ .Files.Get `../../../../etc/passwd` | required `nothing` }}", "nothing", id="file"),

@@ -152,3 +152,14 @@ def test_messages_are_one_bounded_line_without_secrets() -> None:
     found = one_line(text, ["hush"])
     assert found.startswith("fatal: 'https://host/r'; token=***?[31m; xxx")
     assert len(found) < 700
+
+
+async def test_a_program_that_takes_too_much_memory_fails(tmp_path: Path) -> None:
+    code = "import time; time.sleep(0.2); x = bytearray(500_000_000)"
+    ended = await run(
+        python(code),
+        environment=clean_environment(tmp_path),
+        folder=tmp_path,
+        limits=Limits(memory_bytes=200_000_000),
+    )
+    assert ended.code == 1 and "MemoryError" in ended.errors
