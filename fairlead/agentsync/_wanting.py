@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fairlead.agentsync._live import Wanted
@@ -43,6 +43,8 @@ def need(
     objects: Iterable[Object],
     served: ServedKinds,
     namespace: str,
+    *,
+    refuses: Callable[[ResourceKey, bool], str] = lambda key, namespaced: "",
 ) -> Need:
     """Return what an Application needs to see.
 
@@ -50,6 +52,8 @@ def need(
         spec: None: it cannot be understood.
         objects: everything that was rendered for it, of which nothing is normalised yet.
         namespace: of the destination.
+        refuses: why the project does not permit an object (key, whether it is namespaced); empty: it does. What is not
+            permitted is not looked at: the agent may well have no right to, and it must not matter.
     """
     rendered = flattened(objects)
     scope = scope_of(served, rendered)
@@ -65,6 +69,7 @@ def need(
         keys.add(ResourceKey("", "Namespace", "", namespace))
     kinds: set[ResourceKind] = set()
     missing: set[tuple[str, str]] = set()
+    keys, of_status = ({key for key in some if not refuses(key, bool(key.namespace))} for some in (keys, of_status))
     for key in keys | of_status:
         kind = served.find(key.group, key.kind)
         if kind is None:

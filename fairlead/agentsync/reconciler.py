@@ -307,7 +307,8 @@ class ApplicationReconciler:
         await self._kinds.look()
         objects = self._objects(live)
         status = live.status
-        mark = (live.desired, live.operation.desired, live.subject, status.resources, status.operation_state)
+        project = self._project(live.subject)
+        mark = (live.desired, live.operation.desired, live.subject, status.resources, status.operation_state, project)
         if live.needs is None or live.needs[0] != mark or live.needs[1].missing:
             found = self._need(live, objects)
             if found.missing:
@@ -324,10 +325,20 @@ class ApplicationReconciler:
     def _need(self, live: _Live, objects: tuple[Object, ...]) -> Need:
         spec = live.subject.spec
         namespace = spec.destination.namespace if spec is not None else ""
-        found = need(spec, live.status, objects, self._kinds, namespace)
+        found = need(spec, live.status, objects, self._kinds, namespace, refuses=self._refuses(live.subject))
         if asks_for_server_side_diff(live.subject.metadata):
             found = replace(found, wanted=replace(found.wanted, with_managers=True))
         return found
+
+    def _refuses(self, subject: Subject) -> Callable[[ResourceKey, bool], str]:
+        """Return why the project does not permit an object; a project that is not there permits nothing."""
+        project = self._project(subject)
+        if project is None or subject.spec is None:
+            return lambda key, namespaced: "there is no project"
+        seen = self._destination(subject.spec.destination)
+        return lambda key, namespaced: project.resource_refusal(
+            key, namespaced=namespaced, server=seen.server, name=seen.name
+        )
 
     def _objects(self, live: _Live) -> tuple[Object, ...]:
         desired = self._desired(live)

@@ -21,6 +21,7 @@ from fairlead.agentsync.machine import Settings
 from fairlead.agentsync.offline import NoStore, OfflineStore
 from fairlead.agentsync.reconciler import GitOpsSettings
 from fairlead.agentsync.sources import GitSettings, Sources, SourcesSettings
+from fairlead.agentsync.sources.fetching import WINDOW_SECONDS
 from fairlead.agentsync.sources.webhooks import Watched, WebhookError, affected, receive
 from fairlead.agentsync.spec import decode_spec
 from fairlead.controller.gitops_config import ControlConfig
@@ -190,8 +191,11 @@ async def prepared(
             hub = await connect(kubeconfig=settings.hub.kubeconfig, context=settings.hub.context or None, hook=hook)
             control = await stack.enter_async_context(hub)
         settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        sources = Sources(settings.folder / "sources", SourcesSettings(git=GitSettings(protocols=settings.protocols)))
         polling = settings.polling
+        # What one Application has asked a repository answers the others of the same poll, and no later one.
+        window = min(WINDOW_SECONDS, polling.interval.total_seconds() or WINDOW_SECONDS)
+        git = GitSettings(protocols=settings.protocols)
+        sources = Sources(settings.folder / "sources", SourcesSettings(git=git, window=window))
         timing = Timing(reconciliation=polling.interval, jitter=polling.jitter, hard_reconciliation=polling.hard)
         config = ControlConfig(control, clock, namespace=settings.namespace, timing=timing)
         watching = asyncio.create_task(config.run(), name="gitops-config")

@@ -227,7 +227,9 @@ class Agent:
         part = GitOpsPart(
             control,
             Destination(cluster=local, managers=managers, discovery=local),
-            Sources(self.folder / "sources", SourcesSettings(git=git)),
+            Sources(
+                self.folder / "sources", SourcesSettings(git=git, window=self.timing.reconciliation.total_seconds())
+            ),
             SystemClock(),
             namespace=self.control_namespace,
             settings=GitOpsSettings(

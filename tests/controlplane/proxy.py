@@ -95,6 +95,7 @@ class Proxy:
             the client: the answer then goes nowhere.
         done: the calls that the server answered well, in the order of its answers.
         refused: those that it did not, with the status.
+        is_cut: nothing passes any more, and a watch that hears something breaks off.
     """
 
     kubeconfig: Path
@@ -104,6 +105,7 @@ class Proxy:
     done: list[Call] = field(default_factory=list)
     refused: list[tuple[Call, int]] = field(default_factory=list)
     troubles: Counter[Trouble] = field(default_factory=Counter)
+    is_cut: bool = False
 
     @property
     def decisions(self) -> list[Call]:
@@ -143,6 +145,8 @@ class _Passing:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         call = parse(request.method, request.path, request.query_string)
+        if self._proxy.is_cut:
+            return _broken(request)
         trouble = self._proxy.trouble(call)
         if trouble is not None:
             self._proxy.troubles[trouble] += 1
@@ -183,6 +187,8 @@ class _Passing:
             return _broken(request)
         with suppress(ConnectionError):
             async for chunk in answer.content.iter_any():
+                if self._proxy.is_cut:
+                    return _broken(request)
                 await response.write(chunk)
         return response
 

@@ -83,7 +83,7 @@ async def test_commits_are_applied_healed_and_pruned(scene: Scene) -> None:
         await site.change(CONFIG_MAPS, "one", {"data": {"a": "by hand", "b": "added"}})
 
         async def is_healed() -> bool:
-            return (await site.read(CONFIG_MAPS, "one"))["data"]["a"] == "1"
+            return bool((await site.read(CONFIG_MAPS, "one"))["data"]["a"] == "1")
 
         await site.until("drift is healed", is_healed)
         await site.admin.delete(DEPLOYMENTS, ObjectKey(site.namespace, "web"))
@@ -204,7 +204,7 @@ async def test_bad_and_empty_commits_delete_nothing(scene: Scene) -> None:
         await pushed(site, repository, {"deploy/all.yaml": "# nothing is left\n"})
 
         async def is_out_of_sync() -> bool:
-            return (await site.status())["sync"]["status"] == "OutOfSync"
+            return bool((await site.status())["sync"]["status"] == "OutOfSync")
 
         await site.until("the empty commit is seen", is_out_of_sync)
         await asyncio.sleep(3)
