@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fairlead.agentsync.plan import Plan, PlanOptions, Step, Verb, Wave
     from fairlead.agentsync.preview import Fate, Preview
     from fairlead.agentsync.project import Project, ProjectSpec
-    from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights
+    from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights, own_rights
     from fairlead.agentsync.sources.local import render
     from fairlead.agentsync.spec import ApplicationSpec, Source, decode_spec
     from fairlead.agentsync.status import ApplicationStatus, decode_status
@@ -75,6 +75,7 @@ __all__ = [
     "decode_status",
     "destination_rights",
     "difference",
+    "own_rights",
     "render",
 ]
 
@@ -88,7 +89,7 @@ _MODULES = {
     "plan": ("Plan", "PlanOptions", "Step", "Verb", "Wave"),
     "preview": ("Fate", "Preview"),
     "project": ("Project", "ProjectSpec"),
-    "rbac": ("Account", "Rights", "control_plane_rights", "destination_rights"),
+    "rbac": ("Account", "Rights", "control_plane_rights", "destination_rights", "own_rights"),
     "sources.local": ("render",),
     "spec": ("ApplicationSpec", "Source", "decode_spec"),
     "status": ("ApplicationStatus", "decode_status"),

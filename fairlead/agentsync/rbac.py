@@ -19,7 +19,7 @@ from fairlead.agentsync.kinds import GROUP, LOCAL_NAME, LOCAL_SERVER
 from fairlead.agentsync.project import Cluster, Project
 from fairlead.agentsync.resources import Object, ResourceKind, ServedKinds
 
-__all__ = ["Account", "Rights", "control_plane_rights", "destination_rights"]
+__all__ = ["Account", "Rights", "control_plane_rights", "destination_rights", "own_rights"]
 
 _API: Final = "rbac.authorization.k8s.io"
 _READ: Final = ("get", "list", "watch")
@@ -61,25 +61,34 @@ class Rights:
         return Rights(manifests=self.manifests + other.manifests, notes=self.notes + other.notes)
 
 
-def control_plane_rights(account: Account, *, namespace: str = "", stores_state: bool = False) -> Rights:
-    """Return what the agent needs beside its destinations, in the namespace of its Applications.
+def control_plane_rights(account: Account, *, namespace: str = "") -> Rights:
+    """Return what the agent needs where its Applications are: in this cluster, or in a central one.
 
     Args:
         account: who runs.
         namespace: where Applications, AppProjects, Secrets of repositories and settings are; the account's if empty.
-        stores_state: whether the agent keeps its offline state in Secrets there, for want of a disk.
     """
-    place = namespace or account.namespace
-    secrets = _MANAGE if stores_state else _READ
     rules = [
         _rule((GROUP,), ("applications",), (*_READ, "update", "patch")),
         _rule((GROUP,), ("appprojects",), _READ),
-        _rule(("",), ("secrets",), secrets),
+        _rule(("",), ("secrets",), _READ),
         _rule(("",), ("configmaps",), _READ, names=_SETTINGS),
         _rule(("", "events.k8s.io"), ("events",), ("create", "patch")),
-        _rule(("coordination.k8s.io",), ("leases",), (*_READ, "create", "update", "patch")),
     ]
-    return Rights(manifests=_role("fairlead-agent", place, rules, account))
+    return Rights(manifests=_role("fairlead-agent", namespace or account.namespace, rules, account))
+
+
+def own_rights(account: Account, *, stores_state: bool = False) -> Rights:
+    """Return what the agent needs in its own namespace of the cluster that it runs in: its lease.
+
+    Args:
+        account: who runs.
+        stores_state: whether it keeps its state for offline times in Secrets there, for want of a disk.
+    """
+    rules = [_rule(("coordination.k8s.io",), ("leases",), ("get", "create", "update", "patch"))]
+    if stores_state:
+        rules.append(_rule(("",), ("secrets",), _MANAGE))
+    return Rights(manifests=_role("fairlead-agent-own", account.namespace, rules, account))
 
 
 def destination_rights(

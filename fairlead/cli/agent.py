@@ -36,8 +36,9 @@ def agent_() -> None:
 )
 @click.option("--only-served", is_flag=True, help="List the kinds that are served now where a project allows all.")
 @click.option(
-    "--control-plane/--no-control-plane", default=True, show_default=True, help="With the rights for Applications."
+    "--hub", "is_hub", is_flag=True, help="This cluster only holds the Applications: nothing is applied here."
 )
+@click.option("--spoke", "is_spoke", is_flag=True, help="The Applications are in another cluster.")
 @click.option("--stores-state", is_flag=True, help="The agent has no disk and keeps its state in Secrets.")
 @click.option("--offline", is_flag=True, help="Ask no cluster: kinds of a plain one with Gateway API and fairlead's.")
 @click.option("--existing-namespace", "existing", multiple=True, help="With --offline: a namespace that is there.")
@@ -50,35 +51,48 @@ async def rbac(
     service_account: str,
     destination: str,
     only_served: bool,
-    control_plane: bool,
+    is_hub: bool,
+    is_spoke: bool,
     stores_state: bool,
     offline: bool,
     existing: tuple[str, ...],
     connection: Connection,
 ) -> None:
-    """Print the Roles that let the agent apply what AppProjects allow in this cluster, and nothing else, as YAML.
+    """Print the Roles that let the agent apply what AppProjects allow, and nothing else, as YAML.
+
+    The rights are those for one cluster that holds the Applications (in the namespace of -n) and is applied to. With a
+    central cluster, print them twice: --hub for that one, --spoke for the cluster of the agent.
 
     Comments at the top say where Kubernetes' RBAC cannot say what a project says.
 
     \b
     Examples:
       fairlead agent rbac -p shop -n argocd | kubectl apply -f -
+      fairlead agent rbac -p shop -n argocd --context hub --hub
+      fairlead agent rbac -f project.yaml --context spoke --spoke --destination spoke-1
       fairlead agent rbac -f project.yaml --offline --existing-namespace shop
     """
     if not names and not files:
         raise click.UsageError("name a project with -p, or give a file with -f")
     if offline and not files:
         raise click.UsageError("--offline asks no cluster: give the projects with -f")
-    from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights
+    if is_hub and is_spoke:
+        raise click.UsageError("--hub and --spoke exclude each other")
+    from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights, own_rights
 
     account = Account(namespace=agent_namespace, name=service_account)
     projects = [one for file in files for one in _in_file(file)]
     if offline:
-        found, served, namespaces, control = _chosen(projects, names), await _plain_kinds(), existing, agent_namespace
+        control = connection.namespace or agent_namespace
+        found, served, namespaces = _chosen(projects, names), await _plain_kinds(), existing
     else:
         found, served, namespaces, control = await _asked(connection, projects, names, is_from_file=bool(files))
-    rights = control_plane_rights(account, namespace=control, stores_state=stores_state) if control_plane else Rights()
-    for project in found:
+    rights = Rights()
+    if not is_spoke:
+        rights += control_plane_rights(account, namespace=control)
+    if not is_hub:
+        rights += own_rights(account, stores_state=stores_state)
+    for project in () if is_hub else found:
         rights += destination_rights(
             project,
             account,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.agentsync.project import Cluster, Project, parse
-from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights
+from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights, own_rights
 from fairlead.agentsync.resources import Object, ResourceKind
 from fairlead.core.discovery import Served
 
@@ -230,16 +230,28 @@ def test_kinds_that_can_be_no_desired_state_are_not_granted() -> None:
     assert not plurals & {"pods", "localsubjectaccessreviews"}
 
 
-def test_the_control_namespace() -> None:
+def by_resource(found: Rights, namespace: str) -> dict[str, list[str]]:
+    return {one["resources"][0]: one["verbs"] for one in granted(found)[namespace]}
+
+
+def test_the_namespace_of_the_applications() -> None:
     found = control_plane_rights(ACCOUNT, namespace="argocd")
-    by_resource = {one["resources"][0]: one["verbs"] for one in granted(found)["argocd"]}
-    assert by_resource["applications"] == ["get", "list", "watch", "update", "patch"]
-    assert by_resource["appprojects"] == by_resource["secrets"] == ["get", "list", "watch"]
-    assert by_resource["events"] == ["create", "patch"]
+    assert by_resource(found, "argocd") == {
+        "applications": ["get", "list", "watch", "update", "patch"],
+        "appprojects": ["get", "list", "watch"],
+        "secrets": ["get", "list", "watch"],
+        "configmaps": ["get", "list", "watch"],
+        "events": ["create", "patch"],
+    }
+    names = ["argocd-cm", "argocd-gpg-keys-cm", "argocd-ssh-known-hosts-cm", "argocd-tls-certs-cm"]
+    assert [one.get("resourceNames") for one in granted(found)["argocd"]] == [None, None, None, names, None]
     assert found.manifests[1]["subjects"][0]["namespace"] == "fairlead"
-    stored = control_plane_rights(ACCOUNT, stores_state=True)
-    secrets = {one["resources"][0]: one["verbs"] for one in granted(stored)["fairlead"]}["secrets"]
-    assert secrets == ["get", "list", "watch", "create", "update", "patch", "delete"]
+
+
+def test_the_agents_own_namespace() -> None:
+    assert by_resource(own_rights(ACCOUNT), "fairlead") == {"leases": ["get", "create", "update", "patch"]}
+    kept = by_resource(own_rights(ACCOUNT, stores_state=True), "fairlead")
+    assert kept["secrets"] == ["get", "list", "watch", "create", "update", "patch", "delete"]
 
 
 def _may(found: Rights, namespace: str, group: str, plural: str) -> bool:

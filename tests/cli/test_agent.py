@@ -43,7 +43,7 @@ ALL_VERBS = ["get", "list", "watch", "create", "update", "patch", "delete"]
 def test_from_a_file_without_a_cluster(tmp_path: Path) -> None:
     file = tmp_path / "project.yaml"
     file.write_text(yaml.safe_dump(project()))
-    result = run("-f", str(file), "--offline", "--no-control-plane", "--agent-namespace", "argocd")
+    result = run("-f", str(file), "--offline", "--spoke")
     assert result.exit_code == 0
     assert not result.output.startswith("#")
     assert rules(result.output) == {
@@ -52,7 +52,26 @@ def test_from_a_file_without_a_cluster(tmp_path: Path) -> None:
             {"apiGroups": ["argoproj.io"], "resources": ["rollouts"], "verbs": ALL_VERBS},
         ],
         ("RoleBinding", "shop", "fairlead-agent-shop"): None,
+        ("Role", "fairlead", "fairlead-agent-own"): [
+            {
+                "apiGroups": ["coordination.k8s.io"],
+                "resources": ["leases"],
+                "verbs": ["get", "create", "update", "patch"],
+            }
+        ],
+        ("RoleBinding", "fairlead", "fairlead-agent-own"): None,
     }
+
+
+def test_a_central_cluster_grants_nothing_but_its_applications(tmp_path: Path) -> None:
+    file = tmp_path / "project.yaml"
+    file.write_text(yaml.safe_dump(project()))
+    result = run("-f", str(file), "--offline", "--hub", "-n", "agent-one")
+    assert set(rules(result.output)) == {
+        ("Role", "agent-one", "fairlead-agent"),
+        ("RoleBinding", "agent-one", "fairlead-agent"),
+    }
+    assert run("-f", str(file), "--offline", "--hub", "--spoke").exit_code == 2
 
 
 def test_notes_are_comments_and_the_rest_is_still_yaml() -> None:
@@ -72,8 +91,8 @@ def test_patterns_need_the_namespaces(tmp_path: Path) -> None:
     file = tmp_path / "project.yaml"
     file.write_text(yaml.safe_dump(project(destinations=[{"server": SERVER, "namespace": "team-*"}])))
     existing = ("--existing-namespace", "team-a", "--existing-namespace", "other")
-    result = run("-f", str(file), "--offline", "--no-control-plane", *existing)
-    assert {namespace for _, namespace, _ in rules(result.output)} == {"team-a"}
+    result = run("-f", str(file), "--offline", "--spoke", *existing)
+    assert {namespace for _, namespace, _ in rules(result.output)} == {"team-a", "fairlead"}
 
 
 def test_bad_input_is_named(tmp_path: Path) -> None:
@@ -101,6 +120,7 @@ async def test_from_the_cluster(tmp_path: Path) -> None:
         for kind in ("Role", "RoleBinding")
         for namespace, name in (
             ("argocd", "fairlead-agent"),
+            ("fairlead", "fairlead-agent-own"),
             ("shop", "fairlead-agent-shop"),
             ("argocd", "fairlead-agent-wide"),
         )
