@@ -23,7 +23,9 @@ def service(*ports: ServicePort, **spec: Any) -> Service:
 
 def stored(body: dict[str, Any], name: str = "web-abcde") -> Manifest:
     metadata = body["metadata"]
-    return Manifest(metadata=ObjectMeta(name=name, namespace="shop", labels=metadata["labels"]), raw=msgspec.json.encode(body))
+    return Manifest(
+        metadata=ObjectMeta(name=name, namespace="shop", labels=metadata["labels"]), raw=msgspec.json.encode(body)
+    )
 
 
 def created(*actions: endpoints.Action) -> list[dict[str, Any]]:
