@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fairlead.agentsync._fieldsets import owned, without
-from fairlead.agentsync._jq import Expression, JqError, compile_expression
 from fairlead.agentsync._types import Shape, shape_of
 from fairlead.agentsync.resources import Object, ResourceKey
 from fairlead.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from fairlead.agentsync._jq import Expression
 
 _ESCAPE = re.compile(r"~(?![01])")
 
@@ -85,6 +87,8 @@ def _parse_pointer(pointer: str, path: str = "jsonPointers") -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _compiled(expression: str, path: str = "jqPathExpressions") -> Expression:
+    from fairlead.agentsync._jq import JqError, compile_expression  # few Applications have any
+
     try:
         return compile_expression(expression)
     except JqError as error:

@@ -73,8 +73,11 @@ def _same_maps(target: Mapping[str, Any], live: Mapping[str, Any], shape: Shape)
 
 
 def clean(target: Any, shape: Shape) -> Any:
-    """Return a value as it is when it is new to the live side: without nulls where those vanish."""
-    if isinstance(target, dict) and shape.is_known:
+    """Return a value as it is when it is new to the live side: without nulls, which a merge patch cannot carry.
+
+    Inside lists of custom kinds they stay: a list is carried as it is.
+    """
+    if isinstance(target, dict):
         return {key: clean(value, shape.of(key)) for key, value in target.items() if value is not None}
     if isinstance(target, list) and shape.is_known:
         inner = shape.item
@@ -142,8 +145,15 @@ def _merge_maps(
         if value is not found:
             changed[key] = value
     for key, before in original.items():
-        if key not in target and before is not None and key in live and not vanishes(live[key], shape.of(key)):
-            changed[key] = ABSENT
+        inner = shape.of(key)
+        if key in target or before is None or key not in live or vanishes(live[key], inner):
+            continue
+        # Of labels, finalizers and the like others have their own; what else is in a struct came from the server.
+        bare: Any = {} if inner.is_map else []
+        is_shared = inner.is_map or inner.merges
+        left = merge(before, bare, live[key], inner) if is_shared and isinstance(live[key], type(bare)) else ABSENT
+        if left is not live[key]:
+            changed[key] = left or ABSENT
     if shape.retains and owned is None and target:
         # A union: what the target does not say goes, but for what the server fills in where nothing is said.
         defaults = DEFAULTS.get(shape.type, {}) if not changed else {}

@@ -205,7 +205,7 @@ def is_builtin(found: Object) -> bool:
     return f"{group}/{version}/{kind_of(found)}" in _table()["kinds"] and group not in _EXTENDED_GROUPS
 
 
-# What the API server adds to items of lists, and to maps, that are replaced as a whole. `ANY` stands for whatever it fills in.
+# What the API server adds to items of lists, and to maps, that are replaced as a whole. `ANY`: whatever it fills in.
 ANY: Final = object()
 _EXTENDED_GROUPS: Final = ("gateway.networking.k8s.io", "external-secrets.io")
 _SERVICE_REF: Final = {"group": "", "kind": "Service"}

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.agentsync._jq import JqError, compile_expression
-from fairlead.agentsync._jq_values import JqFailure
+from fairlead.agentsync._jq import JqError, JqFailure, compile_expression
 from fairlead.core.errors import SpecError
 
 ROWS = [json.loads(line) for line in (Path(__file__).parent / "data" / "jq.jsonl").read_text().splitlines()]

@@ -181,6 +181,17 @@ def test_no_argument_is_changed() -> None:
     assert (original, target, live) == ({"a": {"b": 1}}, {"a": {"c": [1]}}, {"a": {"b": 1, "d": {}}})
 
 
+def test_of_labels_that_leave_the_target_others_keep_theirs() -> None:
+    metadata = shape_of(custom()).of("metadata")
+    live = {"labels": {"ours": "1", "theirs": "1"}, "finalizers": ["ours", "theirs"]}
+    original = {"labels": {"ours": "1"}, "finalizers": ["ours"]}
+    assert merge(original, {}, live, metadata) == {"labels": {"theirs": "1"}, "finalizers": ["theirs"]}
+    assert merge(original, {}, original, metadata) == {}
+    # A struct goes as a whole: what else is in it are defaults.
+    probe = {"httpGet": {"path": "/"}}
+    assert merge({"livenessProbe": probe}, {}, {"livenessProbe": {**probe, "timeoutSeconds": 1}}, CONTAINER) == {}
+
+
 def test_a_union_drops_what_the_target_does_not_say_but_for_defaults() -> None:
     shape = shape_of(deployment()).of("spec").of("strategy")
     live = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}

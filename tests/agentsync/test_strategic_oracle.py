@@ -23,6 +23,7 @@ def unexplained(mine: Any, theirs: Any, live: Any, shape: Shape, path: str) -> I
 
     - What left the target we remove; theirs has what the server fills in again, or what types write for nothing.
     - A false in the target is meant: theirs leaves a true that somebody made of it.
+    - Of a map or a list with keys that left the target as a whole, what others added stays.
     - A removed item of a list that is not there comes back there as a bare name.
     - The order of finalizers is nobody's.
     """
@@ -46,6 +47,8 @@ def unexplained(mine: Any, theirs: Any, live: Any, shape: Shape, path: str) -> I
 def _is_explained(mine: Any, theirs: Any, shape: Shape, path: str) -> bool:
     is_set = shape.merges and not shape.keys
     if is_set and sorted(mine or []) == sorted(theirs or []):
+        return True
+    if theirs is None and (shape.is_map or shape.merges):  # what others added to it stays
         return True
     if path.endswith(".targetPort"):  # filled in from the port
         return True

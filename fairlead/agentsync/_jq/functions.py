@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from fairlead.agentsync._jq_syntax import Define, parse_definitions
-from fairlead.agentsync._jq_values import JqFailure, indices, kind, rank, shown, split, to_json
+from fairlead.agentsync._jq.nodes import Define
+from fairlead.agentsync._jq.parsing import parse_definitions
+from fairlead.agentsync._jq.values import JqFailure, indices, kind, rank, shown, split, to_json
 from fairlead.core import regex
 
 _SOURCE: Final = """
@@ -209,7 +210,7 @@ def _join(found: Any, by: Any) -> str:
 
 
 def _add(found: Any) -> Any:
-    from fairlead.agentsync._jq_values import arithmetic
+    from fairlead.agentsync._jq.values import arithmetic
 
     if not isinstance(found, list | dict):
         raise JqFailure(f"Cannot iterate over {shown(found)}")

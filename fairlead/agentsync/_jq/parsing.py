@@ -8,183 +8,39 @@ Source: the manual of jq 1.7; precedence from its grammar.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
-from fairlead.core.errors import FairleadError
+from fairlead.agentsync._jq.nodes import (
+    Array,
+    Binary,
+    Bind,
+    Break,
+    Call,
+    Define,
+    Foreach,
+    Format,
+    Identity,
+    If,
+    Index,
+    Iterate,
+    Label,
+    Literal,
+    Negative,
+    Node,
+    Object,
+    Reduce,
+    Slice,
+    Text,
+    Try,
+    Variable,
+)
+from fairlead.agentsync._jq.tokens import JqError, Lexer, Token
 
 LENGTH_MAX: Final = 16 * 1024
 DEPTH_MAX: Final = 30  # nesting of brackets and the like in the text
 
-
-class JqError(FairleadError):
-    """The text is no expression, or uses what is left out."""
-
-
-class Node:
-    """A part of an expression."""
-
-    __slots__ = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Identity(Node):
-    """`.`"""
-
-
-@dataclass(frozen=True, slots=True)
-class Literal(Node):
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Text(Node):
-    """A string with values in it, each put in as the format says."""
-
-    parts: tuple[str | Node, ...]
-    format: str = "@text"
-
-
-@dataclass(frozen=True, slots=True)
-class Format(Node):
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Index(Node):
-    """`term[key]`, `term.key`; with `?` a value that has no such places gives nothing."""
-
-    term: Node
-    key: Node
-    is_optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Slice(Node):
-    term: Node
-    start: Node | None
-    stop: Node | None
-    is_optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Iterate(Node):
-    """`term[]`"""
-
-    term: Node
-    is_optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Array(Node):
-    inner: Node | None
-
-
-@dataclass(frozen=True, slots=True)
-class Object(Node):
-    entries: tuple[tuple[Node, Node], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Negative(Node):
-    inner: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Binary(Node):
-    """`|`, `,`, `//`, `and`, `or`, a comparison, arithmetic, or an assignment."""
-
-    operator: str
-    left: Node
-    right: Node
-
-
-@dataclass(frozen=True, slots=True)
-class If(Node):
-    condition: Node
-    then: Node
-    otherwise: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Try(Node):
-    body: Node
-    catch: Node | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reduce(Node):
-    source: Node
-    name: str
-    start: Node
-    update: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Foreach(Node):
-    source: Node
-    name: str
-    start: Node
-    update: Node
-    extract: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Bind(Node):
-    """`source as $name | body`"""
-
-    source: Node
-    name: str
-    body: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Variable(Node):
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Label(Node):
-    name: str
-    body: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Break(Node):
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Define(Node):
-    """`def name(parameters): body; rest`"""
-
-    name: str
-    parameters: tuple[str, ...]
-    body: Node
-    rest: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Node):
-    name: str
-    arguments: tuple[Node, ...] = ()
-
-
-_TOKEN = re.compile(
-    r"""(?P<blank>(?:\s|\#[^\n]*)+)
-      | (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-      | (?P<field>\.[A-Za-z_]\w*)
-      | (?P<variable>\$(?:__loc__|[A-Za-z_]\w*(?:::\w+)*))
-      | (?P<format>@[a-z0-9]+)
-      | (?P<word>[A-Za-z_]\w*(?:::\w+)*)
-      | (?P<mark>\?//|\|=|\+=|-=|\*=|/=|%=|//=|==|!=|<=|>=|//|\.\.|[.\[\]{}()|,:;=<>+\-*/%?])
-      | (?P<quote>")""",
-    re.VERBOSE | re.ASCII,
-)
-_ESCAPE = re.compile(r'\\(?:(["\\/bfnrt])|u([0-9a-fA-F]{4}))')
 _FORMATS: Final = frozenset({"@text", "@json", "@base64", "@base64d"})
 _KEYWORDS: Final = frozenset(
     {"def", "if", "then", "elif", "else", "end", "as", "reduce", "foreach", "try", "catch", "label"}
@@ -204,78 +60,8 @@ _LEVELS: Final[tuple[tuple[frozenset[str], bool | None], ...]] = (
 _ALTERNATIVE: Final = 1  # the level of `//`; without comma and pipe
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    at: int
-    value: Any = None
-
-
-class _Lexer:
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-
-    def tokens(self, *, until: str = "") -> list[_Token]:
-        """Return the tokens up to the bracket that ends an interpolation, or to the end."""
-        found: list[_Token] = []
-        open_brackets = 0
-        while self._at < len(self._text):
-            matched = _TOKEN.match(self._text, self._at)
-            if matched is None:
-                raise JqError(f"jq: unexpected {self._text[self._at]!r} at character {self._at + 1}")
-            kind, text, start = matched.lastgroup or "", matched.group(), self._at
-            if kind == "mark" and until:
-                if text == until and not open_brackets:
-                    self._at = matched.end()
-                    return found
-                open_brackets += (text == "(") - (text == ")")
-            self._at = matched.end()
-            if kind == "quote":
-                found.append(_Token("text", "", start, self._string()))
-            elif kind != "blank":
-                found.append(_Token(kind, text, start))
-        if until:
-            raise JqError("jq: a string is not closed")
-        return found
-
-    def _string(self) -> tuple[str | list[_Token], ...]:
-        """Return the parts of a string behind its opening quote: texts, and tokens of what is put in."""
-        parts: list[str | list[_Token]] = []
-        plain: list[str] = []
-        while self._at < len(self._text):
-            character = self._text[self._at]
-            if character == '"':
-                self._at += 1
-                return (*parts, "".join(plain))
-            if character != "\\":
-                plain.append(character)
-                self._at += 1
-            elif self._text.startswith("\\(", self._at):
-                self._at += 2
-                parts += ["".join(plain), self.tokens(until=")")]
-                plain = []
-            else:
-                plain.append(self._escape())
-        raise JqError("jq: a string is not closed")
-
-    def _escape(self) -> str:
-        matched = _ESCAPE.match(self._text, self._at)
-        if matched is None:
-            raise JqError(f"jq: invalid escape in a string at character {self._at + 1}")
-        end = matched.end()
-        if matched[2]:  # two halves of one character are read together
-            second = _ESCAPE.match(self._text, end)
-            if second is not None and second[2] and matched[2][0] in "dD" and second[2][0] in "dD":
-                end = second.end()
-        found: str = json.loads(f'"{self._text[self._at : end]}"')
-        self._at = end
-        return found
-
-
 class _Parser:
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
         self._at = 0
         self._depth = 0
@@ -290,7 +76,7 @@ class _Parser:
         token = self._tokens[self._at] if self._at < len(self._tokens) else None
         return token.text if token is not None and token.kind in ("mark", "word") else ""
 
-    def _next(self, kind: str = "") -> _Token:
+    def _next(self, kind: str = "") -> Token:
         if self._at >= len(self._tokens):
             raise JqError("jq: unexpected end of the expression")
         token = self._tokens[self._at]
@@ -427,7 +213,7 @@ class _Parser:
         self._expect("]")
         return Index(term, key)
 
-    def _text(self, token: _Token, format_: str) -> Node:
+    def _text(self, token: Token, format_: str) -> Node:
         parts = [part if isinstance(part, str) else _Parser(part).whole() for part in token.value]
         if len(parts) == 1:
             return Literal(parts[0])
@@ -451,14 +237,14 @@ class _Parser:
                 return self._word(token)
         return self._marked(token)
 
-    def _formatted(self, token: _Token) -> Node:
+    def _formatted(self, token: Token) -> Node:
         if token.text not in _FORMATS:
             raise JqError(f"jq: format {token.text} is not supported")
         if self._at < len(self._tokens) and self._tokens[self._at].kind == "text":
             return self._text(self._next(), token.text)
         return Format(token.text)
 
-    def _marked(self, token: _Token) -> Node:
+    def _marked(self, token: Token) -> Node:
         match token.text:
             case ".":
                 following = self._tokens[self._at] if self._at < len(self._tokens) else None
@@ -482,7 +268,7 @@ class _Parser:
         self._at -= 1
         raise self._unexpected()
 
-    def _word(self, token: _Token) -> Node:
+    def _word(self, token: Token) -> Node:
         match token.text:
             case "if":
                 return self._if()
@@ -574,7 +360,7 @@ def parse(text: str) -> Node:
     """
     if len(text) > LENGTH_MAX:
         raise JqError(f"jq: an expression may have at most {LENGTH_MAX} characters")
-    tokens = _Lexer(text).tokens()
+    tokens = Lexer(text).tokens()
     if not tokens:
         return Identity()
     try:
@@ -585,5 +371,5 @@ def parse(text: str) -> Node:
 
 def parse_definitions(text: str) -> Mapping[tuple[str, int], Define]:
     """Return the functions that a text defines, by name and number of parameters."""
-    found = _Parser(_Lexer(text).tokens()).definitions()
+    found = _Parser(Lexer(text).tokens()).definitions()
     return {(one.name, len(one.parameters)): one for one in found}
