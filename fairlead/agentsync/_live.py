@@ -21,6 +21,7 @@ _plain = msgspec.json.Decoder(dict[str, Any])
 
 
 class _Envelope(msgspec.Struct, frozen=True):
+    kind: str = ""
     metadata: ObjectMeta = ObjectMeta()
 
 
@@ -53,8 +54,14 @@ def live_kind(kind: ResourceKind, *, namespace: str = "", with_managers: bool = 
         with_managers: keep `managedFields`.
     """
 
+    # Items of a list do not say what they are; objects that do not are no objects for the rest of this package.
+    said = msgspec.json.encode({"apiVersion": kind.api_version, "kind": kind.kind})[:-1] + b","
+
     def decode(raw: bytes) -> LiveObject:
-        metadata = _envelope.decode(raw).metadata
+        envelope = _envelope.decode(raw)
+        metadata = envelope.metadata
+        if not envelope.kind:
+            raw = said + bytes(raw).lstrip()[1:]
         found = {name: metadata.annotations[name] for name in _FINDING if name in metadata.annotations}
         slim = msgspec.structs.replace(metadata, annotations=found)
         if not with_managers and b'"managedFields"' in raw:
