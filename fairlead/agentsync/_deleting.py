@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fairlead.agentsync._comparing import is_delete_hook
+from fairlead.agentsync._doing import hook_state
 from fairlead.agentsync._hooks import DeletePolicy, as_hook, delete_policies, has_finalizer, hook_types, is_hook
-from fairlead.agentsync._sync import hook_state
 from fairlead.agentsync._targets import Target
 from fairlead.agentsync._waves import is_definition, wave_of
 from fairlead.agentsync.actions import (

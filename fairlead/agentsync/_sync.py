@@ -19,8 +19,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
 
+from fairlead.agentsync._doing import (
+    PHASES,
+    Doing,
+    hook_state,
+    is_deleting,
+    is_sync_failed,
+    not_served,
+    removal_of,
+    sync_phase,
+    waiting_for,
+    waiting_for_confirmation,
+    with_reason,
+)
 from fairlead.agentsync._hooks import DeletePolicy, delete_policies, has_finalizer
-from fairlead.agentsync._summary import images_of
 from fairlead.agentsync._waves import Task, defined_kind, is_definition
 from fairlead.agentsync.actions import (
     Action,
@@ -30,12 +42,11 @@ from fairlead.agentsync.actions import (
     DryRun,
     Prune,
     ReleaseHooks,
-    Removal,
 )
 from fairlead.agentsync.health import HealthCode, health
 from fairlead.agentsync.observation import Result
 from fairlead.agentsync.options import KUBECTL_MANAGER, Consent, SyncOptions
-from fairlead.agentsync.resources import Object, ResourceKey, ServedKinds, metadata_of, name_of
+from fairlead.agentsync.resources import Object, ResourceKey, ServedKinds, metadata_of
 from fairlead.agentsync.status import Phase, ResourceResult, ResultCode, SyncPhase
 from fairlead.core.decision import earliest
 
@@ -103,64 +114,6 @@ class Pass:
     wake_at: datetime | None = None
 
 
-@dataclass(slots=True)
-class _Doing:
-    """A task with what has become of it."""
-
-    task: Task
-    result: ResourceResult | None
-
-    @property
-    def phase(self) -> str:
-        return self.result.hook_phase if self.result is not None else ""
-
-    @property
-    def is_pending(self) -> bool:
-        return not self.phase
-
-    @property
-    def is_running(self) -> bool:
-        return self.phase == Phase.RUNNING
-
-    @property
-    def has_failed(self) -> bool:
-        return self.phase in (Phase.FAILED, Phase.ERROR)
-
-    @property
-    def is_completed(self) -> bool:
-        return self.has_failed or self.phase == Phase.SUCCEEDED
-
-    @property
-    def at(self) -> tuple[SyncPhase, int]:
-        return (self.task.phase, self.task.wave)
-
-    def record(self, phase: Phase | str, message: str, code: ResultCode | str = "") -> None:
-        """Note what has become of it; without a code that of before stays."""
-        task = self.task
-        before = self.result
-        self.result = ResourceResult(
-            group=task.key.group,
-            version=task.version,
-            kind=task.key.kind,
-            namespace=task.key.namespace,
-            name=task.key.name,
-            status=code or (before.status if before is not None else ""),
-            message=message,
-            hook_type=task.phase if task.is_hook else "",
-            hook_phase=phase,
-            sync_phase=task.phase,
-            images=images_of(task.found),
-        )
-
-
-_PHASES = {
-    ResultCode.SYNCED: Phase.RUNNING,
-    ResultCode.SYNC_FAILED: Phase.FAILED,
-    ResultCode.PRUNED: Phase.SUCCEEDED,
-    ResultCode.PRUNE_SKIPPED: Phase.SUCCEEDED,
-}
-
-
 class _Syncing:
     """The state of one pass."""
 
@@ -176,8 +129,8 @@ class _Syncing:
         self.manner = manner
         self.now = now
         self.acted_at = acted_at
-        before = {(result.key, _sync_phase(result)): result for result in recorded}
-        self.all = [_Doing(task, before.pop((task.key, task.phase), None)) for task in tasks]
+        before = {(result.key, sync_phase(result)): result for result in recorded}
+        self.all = [Doing(task, before.pop((task.key, task.phase), None)) for task in tasks]
         self.gone = tuple(before.values())  # of what needs nothing any more, such as the namespace that was made
         self.fresh = tuple(fresh)
         self.wake_at: datetime | None = None
@@ -193,7 +146,7 @@ class _Syncing:
             if result.dry_run and result.is_successful and not self.manner.dry_run:
                 doing.record("", "")  # it was tried: that it need not be tried again is all that this says
                 continue
-            phase = _PHASES[result.status]
+            phase = PHASES[result.status]
             if result.dry_run and phase is Phase.RUNNING:
                 phase = Phase.SUCCEEDED  # nothing was made that could run
             doing.record(phase, result.message, result.status)
@@ -221,7 +174,7 @@ class _Syncing:
             return None
         return self.answer(Phase.FAILED, f"{TASKS_INVALID}: {', '.join(messages)}")
 
-    def _complaint(self, doing: _Doing) -> str:
+    def _complaint(self, doing: Doing) -> str:
         """Return why a task cannot be carried out, noted as its result; empty: it can."""
         task, key = doing.task, doing.task.key
         known = self.manner.served.find(key.group, key.kind) if self.manner.served is not None else None
@@ -230,7 +183,7 @@ class _Syncing:
             message = message or self.manner.refuses(key, known.namespaced)
         elif self.manner.served is not None:
             if not self._may_be_missing(task):
-                message = message or _not_served(key)
+                message = message or not_served(key)
             message = message or self.manner.refuses(key, bool(key.namespace))
         if message:
             doing.record(Phase.FAILED, message, ResultCode.SYNC_FAILED)
@@ -251,7 +204,7 @@ class _Syncing:
             return self._only_dry_run()
         namespace = next((doing for doing in self.all if doing.task.is_namespace), None)
         if namespace is not None and namespace.has_failed:
-            return self.answer(Phase.FAILED, _with_reason(NAMESPACE_FAILED, [namespace]))
+            return self.answer(Phase.FAILED, with_reason(NAMESPACE_FAILED, [namespace]))
         if any(result.dry_run and not result.is_successful for result in self.fresh):
             return self.answer(Phase.FAILED, DRY_RUN_FAILED)
         if any(result.dry_run for result in self.fresh) or self._has_started():
@@ -324,7 +277,7 @@ class _Syncing:
                 self._judge_resource(doing, doing.task.live)
         return None
 
-    def _judge_missing(self, doing: _Doing) -> None:
+    def _judge_missing(self, doing: Doing) -> None:
         if self.acted_at is not None and self.now < self.acted_at + MISSING_GRACE:
             self.wake_at = earliest(self.wake_at, self.acted_at + MISSING_GRACE)
             return
@@ -333,7 +286,7 @@ class _Syncing:
         doing.record(Phase.FAILED, message, ResultCode.SYNC_FAILED)
 
     @staticmethod
-    def _judge_resource(doing: _Doing, live: Object) -> None:
+    def _judge_resource(doing: Doing, live: Object) -> None:
         found = health(live)
         if found is None:
             doing.record(Phase.SUCCEEDED, doing.result.message if doing.result is not None else "")
@@ -346,18 +299,18 @@ class _Syncing:
         is_multi_step = len({doing.at for doing in self.all}) > 1
         running = [doing for doing in self.all if doing.is_running and (is_multi_step or doing.task.is_hook)]
         if running:
-            return self.answer(Phase.RUNNING, _waiting(running))
+            return self.answer(Phase.RUNNING, waiting_for(running))
         deleting = [
             doing
             for doing in self.all
-            if doing.result is not None and doing.result.status == ResultCode.PRUNED and _is_deleting(doing.task.live)
+            if doing.result is not None and doing.result.status == ResultCode.PRUNED and is_deleting(doing.task.live)
         ]
-        return self.answer(Phase.RUNNING, _waiting(deleting, deletion=True)) if deleting else None
+        return self.answer(Phase.RUNNING, waiting_for(deleting, deletion=True)) if deleting else None
 
     def _free(self) -> Pass | None:
         """Completed hooks lose our finalizer, so that nothing hangs in its deletion."""
         held = [
-            _removal(doing.task)
+            removal_of(doing.task)
             for doing in self.all
             if doing.task.is_hook and doing.is_completed and doing.task.live and has_finalizer(doing.task.live)
         ]
@@ -370,18 +323,16 @@ class _Syncing:
         """Something went wrong: hooks for that run to completion, then it is over."""
         delete = self._delete_hooks(DeletePolicy.FAILED)
         rescue = [doing for doing in self.all if doing.task.phase is SyncPhase.SYNC_FAIL]
-        message = _with_reason(message, [doing for doing in self._main() if _is_sync_failed(doing)])
+        message = with_reason(message, [doing for doing in self._main() if is_sync_failed(doing)])
         pending = [doing for doing in rescue if doing.is_pending]
         if pending:
             if old := self._stale_hooks(pending):
                 return self._replace_hooks(old, delete)
             return self.answer(Phase.RUNNING, RUNNING, *delete, ApplyWave(groups=self._groups(pending)))
         if any(doing.is_running for doing in rescue):
-            return self.answer(Phase.RUNNING, _waiting([doing for doing in rescue if doing.is_running]), *delete)
+            return self.answer(Phase.RUNNING, waiting_for([doing for doing in rescue if doing.is_running]), *delete)
         if lost := [doing for doing in rescue if doing.has_failed]:
-            message = (
-                f"{message}\n{_with_reason(SYNC_FAIL_FAILED, [doing for doing in lost if _is_sync_failed(doing)])}"
-            )
+            message = f"{message}\n{with_reason(SYNC_FAIL_FAILED, [doing for doing in lost if is_sync_failed(doing)])}"
         return self.answer(Phase.FAILED, message, *delete)
 
     def _end(self) -> Pass | None:
@@ -395,11 +346,11 @@ class _Syncing:
             wave = list(group)
             if (answer := self._run_wave(at, wave)) is not None:
                 return answer
-            if any(_is_deleting(doing.task.live) for doing in wave):
+            if any(is_deleting(doing.task.live) for doing in wave):
                 return None
         return None
 
-    def _run_wave(self, at: tuple[SyncPhase, int], wave: list[_Doing]) -> Pass | None:
+    def _run_wave(self, at: tuple[SyncPhase, int], wave: list[Doing]) -> Pass | None:
         has_begun = any(not doing.is_pending for doing in self.all)
         if has_begun and self.acted_at is not None and not self._has_run_part_of(at):
             due = self.acted_at + self.manner.wave_delay
@@ -407,7 +358,7 @@ class _Syncing:
                 self.wake_at = earliest(self.wake_at, due)
                 return self.answer(Phase.RUNNING, RUNNING)
         if unconfirmed := self._unconfirmed(wave):
-            return self.answer(Phase.RUNNING, _waiting_for_confirmation(unconfirmed))
+            return self.answer(Phase.RUNNING, waiting_for_confirmation(unconfirmed))
         prune = self._prune([doing for doing in wave if doing.task.is_prune])
         if old := self._stale_hooks(wave):
             return self._replace_hooks(old, prune)
@@ -421,19 +372,19 @@ class _Syncing:
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def _main(self) -> list[_Doing]:
+    def _main(self) -> list[Doing]:
         return [doing for doing in self.all if doing.task.phase is not SyncPhase.SYNC_FAIL]
 
-    def _pending(self) -> list[_Doing]:
+    def _pending(self) -> list[Doing]:
         return [doing for doing in self._main() if doing.is_pending and not self._is_left_out(doing)]
 
-    def _is_left_out(self, doing: _Doing) -> bool:
+    def _is_left_out(self, doing: Doing) -> bool:
         """Whether it is as it should be, and only what is not shall be applied; hooks run regardless."""
         task = doing.task
         is_equal = not task.is_modified and not task.is_hook and not task.is_prune and not task.is_namespace
         return doing.is_pending and is_equal and self.manner.options.applies_out_of_sync_only
 
-    def _unconfirmed(self, doings: Iterable[_Doing]) -> list[_Doing]:
+    def _unconfirmed(self, doings: Iterable[Doing]) -> list[Doing]:
         if not self.manner.prune or self.manner.approved or self.manner.dry_run:
             return []
         return [doing for doing in doings if doing.task.is_prune and doing.is_pending and self._asks(doing.task.found)]
@@ -442,7 +393,7 @@ class _Syncing:
         consent = self.manner.options.prunes(found)
         return consent is Consent.CONFIRM or (self.manner.confirms_all and consent is Consent.ALLOWED)
 
-    def _skip_prune(self, doing: _Doing) -> bool:
+    def _skip_prune(self, doing: Doing) -> bool:
         """Note that an object is kept, if it is."""
         if not self.manner.prune:
             doing.record(Phase.SUCCEEDED, REQUIRES_PRUNING, ResultCode.PRUNE_SKIPPED)
@@ -452,19 +403,19 @@ class _Syncing:
             return False
         return True
 
-    def _prune(self, doings: list[_Doing]) -> tuple[Action, ...]:
+    def _prune(self, doings: list[Doing]) -> tuple[Action, ...]:
         removals = []
         for doing in doings:
             if self._skip_prune(doing):
                 continue
-            if _is_deleting(doing.task.live):
+            if is_deleting(doing.task.live):
                 doing.record(Phase.SUCCEEDED, PRUNED, ResultCode.PRUNED)
             else:
-                removals.append(_removal(doing.task))
+                removals.append(removal_of(doing.task))
         return (Prune(removals=tuple(removals), propagation=self.manner.options.propagation),) if removals else ()
 
     @staticmethod
-    def _stale_hooks(doings: Iterable[_Doing]) -> list[_Doing]:
+    def _stale_hooks(doings: Iterable[Doing]) -> list[Doing]:
         """Return the hooks of which an earlier instance has to go first."""
         return [
             doing
@@ -475,25 +426,25 @@ class _Syncing:
             and DeletePolicy.BEFORE_CREATION in delete_policies(doing.task.found)
         ]
 
-    def _replace_hooks(self, old: list[_Doing], before: tuple[Action, ...]) -> Pass:
-        going = [doing for doing in old if _is_deleting(doing.task.live) and not has_finalizer(doing.task.live or {})]
-        removals = tuple(_removal(doing.task) for doing in old if doing not in going)
+    def _replace_hooks(self, old: list[Doing], before: tuple[Action, ...]) -> Pass:
+        going = [doing for doing in old if is_deleting(doing.task.live) and not has_finalizer(doing.task.live or {})]
+        removals = tuple(removal_of(doing.task) for doing in old if doing not in going)
         actions = (*before, *((DeleteHooks(removals=removals),) if removals else ()))
-        return self.answer(Phase.RUNNING, _waiting(old, deletion=True), *actions)
+        return self.answer(Phase.RUNNING, waiting_for(old, deletion=True), *actions)
 
     def _delete_hooks(self, policy: DeletePolicy) -> tuple[Action, ...]:
         removals = tuple(
-            _removal(doing.task)
+            removal_of(doing.task)
             for doing in self.all
             if doing.task.is_hook
             and doing.task.live is not None
             and not doing.is_running
-            and (has_finalizer(doing.task.live) or not _is_deleting(doing.task.live))
+            and (has_finalizer(doing.task.live) or not is_deleting(doing.task.live))
             and policy in delete_policies(doing.task.found)
         )
         return (DeleteHooks(removals=removals),) if removals else ()
 
-    def _groups(self, doings: list[_Doing]) -> tuple[tuple[Apply, ...], ...]:
+    def _groups(self, doings: list[Doing]) -> tuple[tuple[Apply, ...], ...]:
         tasks = [doing.task for doing in doings]
         return tuple(
             tuple(self._apply(task) for task in group) for _, group in groupby(tasks, key=lambda task: task.key.kind)
@@ -563,8 +514,8 @@ def terminate(
             continue  # an instance of an earlier sync
         else:
             doing.record(Phase.FAILED, "Terminated")
-        if is_held or (phase is Phase.RUNNING and not _is_deleting(live)):
-            removals.append((phase, _removal(doing.task)))
+        if is_held or (phase is Phase.RUNNING and not is_deleting(live)):
+            removals.append((phase, removal_of(doing.task)))
     deleted = tuple(removal for phase, removal in removals if phase is Phase.RUNNING)
     freed = tuple(removal for phase, removal in removals if phase is not Phase.RUNNING)
     actions: tuple[Action, ...] = (
@@ -574,57 +525,3 @@ def terminate(
     if actions:
         return syncing.answer(Phase.TERMINATING, RUNNING, *actions)
     return syncing.answer(Phase.FAILED, TERMINATED)
-
-
-def hook_state(live: Object) -> tuple[Phase, str]:
-    """Return how far a hook has come, by its health; one of a kind without a check has succeeded."""
-    found = health(live, is_hook=True)
-    if found is None or found.code is HealthCode.MISSING:
-        return Phase.SUCCEEDED, f"{name_of(live)} created"
-    if found.code in (HealthCode.DEGRADED, HealthCode.UNKNOWN):
-        return Phase.FAILED, found.message
-    return (Phase.SUCCEEDED if found.code is HealthCode.HEALTHY else Phase.RUNNING), found.message
-
-
-def _sync_phase(result: ResourceResult) -> SyncPhase:
-    return SyncPhase(result.sync_phase) if result.sync_phase in tuple(SyncPhase) else SyncPhase.SYNC
-
-
-def _not_served(key: ResourceKey) -> str:
-    return (
-        f"The Kubernetes API could not find {key.group}/{key.kind} for requested resource {key.namespace}/{key.name}."
-        f' Make sure the "{key.kind}" CRD is installed on the destination cluster.'
-    )
-
-
-def _is_deleting(found: Object | None) -> bool:
-    return found is not None and bool(metadata_of(found).get("deletionTimestamp"))
-
-
-def _removal(task: Task) -> Removal:
-    uid = metadata_of(task.live).get("uid") if task.live is not None else ""
-    return Removal(key=task.key, version=task.version, uid=uid if isinstance(uid, str) else "", phase=task.phase)
-
-
-def _is_sync_failed(doing: _Doing) -> bool:
-    return doing.result is not None and doing.result.status == ResultCode.SYNC_FAILED
-
-
-def _with_reason(message: str, failed: list[_Doing]) -> str:
-    reasons = [doing.result.message for doing in failed if doing.result is not None]
-    return f"{message}, reason: {','.join(reasons)}" if reasons else message
-
-
-def _waiting(doings: list[_Doing], *, deletion: bool = False) -> str:
-    first = doings[0].task
-    what, more = ("completion of hook", "hooks") if first.is_hook else ("healthy state of", "resources")
-    if deletion:
-        what = "deletion of"
-    message = f"waiting for {what} {first.key.group}/{first.key.kind}/{first.key.name}"
-    return f"{message} and {len(doings) - 1} more {more}" if len(doings) > 1 else message
-
-
-def _waiting_for_confirmation(doings: list[_Doing]) -> str:
-    key = doings[0].task.key
-    message = f"waiting for pruning confirmation of {key.group}/{key.kind}/{key.name}"
-    return f"{message} and {len(doings) - 1} more resources" if len(doings) > 1 else message

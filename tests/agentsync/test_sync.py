@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from fairlead.agentsync._sync import Manner, Pass, advance, hook_state, terminate
+from fairlead.agentsync._doing import hook_state
+from fairlead.agentsync._sync import Manner, Pass, advance, terminate
 from fairlead.agentsync._targets import prepare_targets, scope_of
 from fairlead.agentsync._tasks import Course, Pair, build_tasks
 from fairlead.agentsync._waves import Task
