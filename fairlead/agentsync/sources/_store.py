@@ -11,13 +11,16 @@ import re
 import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from fairlead.agentsync.sources._access import Access
+from fairlead.agentsync.sources._blobs import Blobs
 from fairlead.agentsync.sources._gitprogram import Git, explain
-from fairlead.agentsync.sources._programs import Finished, Limits, OutputTooLarge
+from fairlead.agentsync.sources._programs import Finished, OutputTooLarge
 from fairlead.agentsync.sources._revisions import Ref, parse_refs
+from fairlead.agentsync.sources._sharing import Shared
 from fairlead.agentsync.sources._tree import Listing, TreeLimits, check_total, is_safe_name
 from fairlead.agentsync.sources._urls import Location
 from fairlead.agentsync.sources.port import Entry, EntryKind, RepositoryError, SourceError
@@ -27,7 +30,6 @@ UNUSED_SECONDS: Final = 600.0
 PACKS_MAX: Final = 40  # more make every look-up slower
 WHOLE_LISTING_BYTES: Final = 8 * 1024 * 1024  # about 80,000 files; a larger repository is listed directory by directory
 LISTINGS_MAX: Final = 4
-BLOBS_BYTES_MAX: Final = 32 * 1024 * 1024
 _ALL_DEPTH: Final = "2147483647"  # to git: all of it
 _HELD: Final = "refs/fairlead/"
 _EVERYTHING: Final = ("+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*")
@@ -59,8 +61,8 @@ class Store:
         self._is_ready = False
         self._is_large = False
         self._listings: dict[str, Listing] = {}
-        self._blobs: dict[str, bytes] = {}
-        self._blobs_bytes = 0
+        self._listing: Shared[str, Listing | None] = Shared(window=0, clock=time.monotonic)
+        self._blobs = Blobs(self._cat_file)
 
     async def advertised(self) -> tuple[Ref, ...]:
         """Return the refs of the server, in its order.
@@ -230,34 +232,43 @@ class Store:
 
     async def listing(self, commit: str, under: str) -> dict[str, Entry]:
         """Return the leaves of a held commit at or below a path."""
-        if commit not in self._listings and not self._is_large:
-            try:
-                listing = Listing(await self._ls_tree(commit, "", WHOLE_LISTING_BYTES))
-            except OutputTooLarge:
-                self._is_large = True
-            else:
-                while len(self._listings) >= LISTINGS_MAX:
-                    del self._listings[next(iter(self._listings))]
-                self._listings[commit] = listing
-        if commit in self._listings:
-            found = self._listings[commit].under(under)
-        else:
-            found = Listing(await self._ls_tree(commit, under, self._git.settings.local.output_bytes)).under(under)
+        whole = await self._whole_listing(commit)
+        if whole is None:
+            whole = Listing(await self._ls_tree(commit, under, self._git.settings.local.output_bytes))
+        found = whole.under(under)
         if len(found) > self._limits.files:
             raise SourceError(f"{len(found)} files below {under or 'the root'}: at most {self._limits.files}")
         return found
 
+    async def _whole_listing(self, commit: str) -> Listing | None:
+        """Return all leaves of a commit; None if there are too many to list them all."""
+        if commit in self._listings:
+            return self._listings[commit]
+        return None if self._is_large else await self._listing.get(commit, lambda: self._list(commit))
+
+    async def _list(self, commit: str) -> Listing | None:
+        try:
+            listing = Listing(await self._ls_tree(commit, "", WHOLE_LISTING_BYTES))
+        except OutputTooLarge:
+            self._is_large = True
+            return None
+        while len(self._listings) >= LISTINGS_MAX:
+            del self._listings[next(iter(self._listings))]
+        self._listings[commit] = listing
+        return listing
+
     async def leaf(self, commit: str, path: str) -> Entry | None:
         """Return the leaf of exactly this path; None if there is a directory, or nothing."""
-        if commit in self._listings or not self._is_large:
-            return (await self.listing(commit, path)).get(path)
+        whole = await self._whole_listing(commit)
+        if whole is not None:
+            return whole.get(path)
         found = await self._ls_tree(commit, path, self._git.settings.local.output_bytes, is_deep=False)
         return found[0] if found else None
 
     async def _ls_tree(self, commit: str, under: str, output_bytes: int, *, is_deep: bool = True) -> list[Entry]:
         paths = ["--", under] if under else []
         deep = ["-r"] if is_deep else []
-        limits = Limits(seconds=self._git.settings.local.seconds, output_bytes=output_bytes)
+        limits = replace(self._git.settings.local, output_bytes=output_bytes)
         ended = await self._git.local(
             "ls-tree", *deep, "-z", "-l", "--full-tree", commit, *paths, store=self._folder, limits=limits
         )
@@ -269,29 +280,12 @@ class Store:
     async def blobs(self, entries: Sequence[Entry]) -> list[bytes]:
         """Return contents by blob id, in the order asked for."""
         check_total(entries, self._limits.read_bytes)
-        found = {entry.key: self._blobs[entry.key] for entry in entries if entry.key in self._blobs}
-        missing = list(dict.fromkeys(entry.key for entry in entries if entry.key not in found))
-        if missing:
-            sizes = sum(entry.size for entry in entries) + 200 * len(missing)
-            limits = Limits(seconds=self._git.settings.local.seconds, output_bytes=sizes)
-            ended = await self._git.local(
-                "cat-file", "--batch", store=self._folder, stdin="".join(f"{key}\n" for key in missing).encode(),
-                limits=limits,
-            )  # fmt: skip
-            read = _batch(ended.output, missing)
-            for key, content in read.items():
-                self._remember(key, content)
-            found |= read
-        return [found[entry.key] for entry in entries]
+        return await self._blobs.get(entries)
 
-    def _remember(self, key: str, content: bytes) -> None:
-        """Keep a blob for the next commit, which mostly has the same ones; the oldest go first."""
-        if len(content) > BLOBS_BYTES_MAX // 8 or key in self._blobs:
-            return
-        self._blobs[key] = content
-        self._blobs_bytes += len(content)
-        while self._blobs_bytes > BLOBS_BYTES_MAX:
-            self._blobs_bytes -= len(self._blobs.pop(next(iter(self._blobs))))
+    async def _cat_file(self, stdin: bytes, output_bytes: int) -> bytes:
+        limits = replace(self._git.settings.local, output_bytes=output_bytes)
+        ended = await self._git.local("cat-file", "--batch", store=self._folder, stdin=stdin, limits=limits)
+        return ended.output
 
 
 def _entry(line: bytes) -> Entry | None:
@@ -307,21 +301,6 @@ def _entry(line: bytes) -> Entry | None:
     size = 0 if found["size"] == b"-" else int(found["size"])
     kind = _KINDS.get(found["mode"], EntryKind.FILE)
     return Entry(path=path, kind=kind, size=size, key=found["key"].decode(), executable=found["mode"] == b"100755")
-
-
-def _batch(output: bytes, keys: Sequence[str]) -> dict[str, bytes]:
-    """Return what `git cat-file --batch` wrote, by id."""
-    found: dict[str, bytes] = {}
-    at = 0
-    for key in keys:
-        end = output.find(b"\n", at)
-        header = output[at:end].split(b" ") if end >= 0 else []
-        if len(header) != 3 or header[0] != key.encode():
-            raise RepositoryError(f"git has no blob {key}")
-        size = int(header[2])
-        found[key] = output[end + 1 : end + 1 + size]
-        at = end + 1 + size + 1
-    return found
 
 
 class GitTree:

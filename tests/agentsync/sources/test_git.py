@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from fairlead.agentsync.sources import (
     RepositoryError,
     SourceError,
     Sources,
+    _programs,
 )
 from fairlead.agentsync.spec import DirectorySource, Source
 from tests.agentsync.sources.conftest import MakeSources
@@ -116,27 +119,32 @@ async def test_a_shallow_origin_is_enough(repository: Repository, make_sources: 
     assert await rendered(make_sources(), source) == ["new"]
 
 
-async def test_many_ask_and_the_server_is_asked_once(
+async def test_many_ask_and_each_thing_is_done_once(
     repository: Repository, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fairlead.agentsync.sources._store import Store
+    commands: Counter[str] = Counter()
+    really = _programs.run
 
-    asked = 0
-    really = Store.advertised
+    async def counting(argv: Sequence[str], **more: Any) -> Any:
+        commands.update(each for each in argv if each in ("ls-remote", "fetch", "ls-tree", "cat-file"))
+        return await really(argv, **more)
 
-    async def counting(store: Store) -> Any:
-        nonlocal asked
-        asked += 1
-        return await really(store)
-
-    monkeypatch.setattr(Store, "advertised", counting)
-    repository.commit({f"app-{n}/a.yaml": config_map(f"a{n}") for n in range(40)})
+    monkeypatch.setattr("fairlead.agentsync.sources._gitprogram.run", counting)
+    repository.commit({f"app-{n}/a.yaml": config_map(f"a{n}") for n in range(100)})
     sources = make_sources()
-    found = await asyncio.gather(
-        *(rendered(sources, source_of(repository, path=f"app-{n}"), Freshness.CACHED) for n in range(40))
-    )
-    assert found == [[f"a{n}"] for n in range(40)]
-    assert asked == 1
+
+    async def all_names() -> list[list[str]]:
+        one = (rendered(sources, source_of(repository, path=f"app-{n}"), Freshness.CACHED) for n in range(100))
+        return list(await asyncio.gather(*one))
+
+    assert await all_names() == [[f"a{n}"] for n in range(100)]
+    assert (commands["ls-remote"], commands["fetch"], commands["ls-tree"]) == (1, 1, 1)
+    assert commands["cat-file"] <= 3  # who asks while one is read is served by the next
+    repository.commit({"app-7/a.yaml": config_map("changed")})
+    sources.moved(repository.url)
+    commands.clear()
+    assert (await all_names())[7] == ["changed"]
+    assert commands == {"ls-remote": 1, "fetch": 1, "ls-tree": 1, "cat-file": 1}
 
 
 async def test_a_webhook_makes_the_next_question_reach_the_server(
