@@ -52,7 +52,8 @@ def name_of(application: Mapping[str, Any]) -> str:
 def sources_of(application: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the sources that count."""
     spec = mapping(application.get("spec"))
-    return items(spec.get("sources")) or ([mapping(spec["source"])] if spec.get("source") else [])
+    source = spec.get("source")
+    return items(spec.get("sources")) or ([source] if isinstance(source, Mapping) else [])
 
 
 def status_of(application: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -187,7 +188,7 @@ def _sync(application: Mapping[str, Any]) -> str:
     sync = mapping(status_of(application).get("sync"))
     targets = [text(source.get("targetRevision")) or "HEAD" for source in sources_of(application)]
     revisions = revisions_of(sync)
-    if sync_of(application) == "Unknown" or not revisions:
+    if sync_of(application) == "Unknown" or not (targets and revisions):
         return sync_of(application)
     pairs = zip(targets, revisions, strict=False)
     words = [target if target == revision else f"{target} ({short(revision)})" for target, revision in pairs]
