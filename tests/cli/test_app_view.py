@@ -101,36 +101,21 @@ def test_progress_tells_what_is_new_and_what_has_changed() -> None:
 
 def test_the_tree_marks_health_in_colour() -> None:
     found = application(status={"resources": [resource("a", status="Synced", health={"status": "Degraded"})]})
-    children = {("apps", "Deployment", "shop", "a"): (Child(kind="Pod", name="x", health="Healthy"),)}
+    pod = Child(kind="Pod", name="x", health="Healthy")
+    children: dict[view.Row, tuple[Child, ...]] = {("apps", "Deployment", "shop", "a"): (pod,)}
     lines = tree(found, children, colour=True)
     assert "\x1b[31m✖ Degraded" in lines[2]
     assert "\x1b[32m✔ Healthy" in lines[3]
     assert not any("\x1b" in line for line in tree(found, children))
 
 
+_FIELDS = (
+    *("sync", "health", "status", "resources", "operationState", "syncResult", "history", "conditions", "source"),
+    *("sources", "revisions", "revision", "type", "kind", "name", "destination", "syncPolicy", "automated"),
+)
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "Synced", "2026-01-01T10:00:00Z", "x"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "sync",
-                    "health",
-                    "status",
-                    "resources",
-                    "operationState",
-                    "syncResult",
-                    "history",
-                    "conditions",
-                    "source",
-                ]
-                + ["sources", "revisions", "revision", "type", "kind", "name", "destination", "syncPolicy", "automated"]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_FIELDS), inner, max_size=5),
     max_leaves=20,
 )
 
