@@ -20,6 +20,7 @@ from fairlead.agentsync.resources import Object, metadata_of
 Fields = Mapping[str, Any]
 NOTHING: Final[Fields] = {}
 _SELF: Final = "."
+_GONE: Final = object()
 _DEFAULTS: Final = {"protocol": "TCP"}
 
 
@@ -84,76 +85,101 @@ def _place(items: list[Any], entry: str) -> int | None:
     return next((place for place, item in enumerate(items) if matches(item, entry, place)), None)
 
 
-def without(found: Any, fields: Fields, kept: Fields = NOTHING, wanted: Any = None) -> Any:
-    """Return a value without the fields of a set; the value itself when it has none of them.
-
-    Args:
-        kept: fields of others: these stay.
-        wanted: a value whose own fields stay too.
-    """
+def without(found: Any, fields: Fields) -> Any:
+    """Return a value without the fields of a set; the value itself when it has none of them."""
     if isinstance(found, dict):
-        return _without_in_map(found, fields, kept, wanted if isinstance(wanted, dict) else {})
-    if isinstance(found, list):
-        return _without_in_list(found, fields, kept, wanted if isinstance(wanted, list) else [])
-    return found
+        return _without_in_map(found, fields)
+    return _without_in_list(found, fields) if isinstance(found, list) else found
 
 
 def _is_leaf(inner: Any) -> bool:
     return not isinstance(inner, dict) or not inner
 
 
-def _without_in_map(found: dict[str, Any], fields: Fields, kept: Fields, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    result = found
+def _without_in_map(found: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
     for entry, inner in fields.items():
         name = entry[2:]
         if not entry.startswith("f:") or name not in found:
             continue
-        others = kept.get(entry)
-        if _is_leaf(inner):
-            if name in wanted or others is not None:
-                continue
-            value: Any = None
-        else:
-            value = without(found[name], inner, others if isinstance(others, dict) else NOTHING, wanted.get(name))
-            if value is found[name]:
-                continue
-        result = dict(result) if result is found else result
-        # A map or list that we made and that lost everything goes as well.
-        is_gone = _is_leaf(inner) or (not value and _SELF in inner and others is None and name not in wanted)
-        if is_gone:
-            del result[name]
-        else:
-            result[name] = value
-    return result
+        left = _GONE if _is_leaf(inner) else without(found[name], inner)
+        if left is found[name]:
+            continue
+        # A map or a list that the manager made and that lost everything goes as well.
+        changed[name] = _GONE if not left and _SELF in inner else left
+    return _changed_map(found, changed)
 
 
-def _without_in_list(found: list[Any], fields: Fields, kept: Fields, wanted: list[Any]) -> list[Any]:
-    result: dict[int, Any] = {}
+def _without_in_list(found: list[Any], fields: Fields) -> list[Any]:
+    changed: dict[int, Any] = {}
     for entry, inner in fields.items():
         place = _place(found, entry)
         if place is None:
             continue
-        meant = _place(wanted, entry)
-        others = kept.get(entry)
-        if _is_leaf(inner):
-            if meant is None and others is None:
-                result[place] = None
+        left = _GONE if _is_leaf(inner) else without(found[place], _without_keys(inner, entry))
+        if left is not found[place]:
+            changed[place] = _GONE if _SELF in inner and _has_only_keys(left, entry) else left
+    return _changed_list(found, changed)
+
+
+def released(found: Any, ours: Fields, others: Fields, wanted: Any) -> Any:
+    """Return a value without what we owned, nobody else owns, and the target no longer has; itself if that is nothing.
+
+    What is left in a field or an item that goes, goes with it: nobody owns the defaults in there.
+    """
+    if isinstance(found, dict):
+        return _released_in_map(found, ours, others, wanted if isinstance(wanted, dict) else {})
+    if isinstance(found, list):
+        return _released_in_list(found, ours, others, wanted if isinstance(wanted, list) else [])
+    return found
+
+
+def _released_in_map(found: dict[str, Any], ours: Fields, others: Fields, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    changed: dict[str, Any] = {}
+    for entry, inner in ours.items():
+        name = entry[2:]
+        if not entry.startswith("f:") or name not in found:
             continue
-        # The keys go only with the item: without them nobody could tell which one it is.
-        left = without(
-            found[place],
-            {one: deeper for one, deeper in inner.items() if one[2:] not in keys_of(entry)},
-            others if isinstance(others, dict) else NOTHING,
-            wanted[meant] if meant is not None else None,
-        )
-        if meant is None and others is None and _SELF in inner and _only_keys(left, entry):
-            result[place] = None
-        elif left is not found[place]:
-            result[place] = left
-    if not result:
-        return found
-    return [result.get(place, item) for place, item in enumerate(found) if result.get(place, item) is not None]
+        if name not in wanted and entry not in others:
+            changed[name] = _GONE
+        elif not _is_leaf(inner):
+            left = released(found[name], inner, others.get(entry) or NOTHING, wanted.get(name))
+            if left is not found[name]:
+                changed[name] = left
+    return _changed_map(found, changed)
 
 
-def _only_keys(item: Any, entry: str) -> bool:
+def _released_in_list(found: list[Any], ours: Fields, others: Fields, wanted: list[Any]) -> list[Any]:
+    changed: dict[int, Any] = {}
+    for entry, inner in ours.items():
+        place = _place(found, entry)
+        if place is None:
+            continue
+        meant = _place(wanted, entry)
+        if meant is None and entry not in others:
+            changed[place] = _GONE
+        elif not _is_leaf(inner):
+            deeper = _without_keys(inner, entry)
+            target = wanted[meant] if meant is not None else None
+            left = released(found[place], deeper, others.get(entry) or NOTHING, target)
+            if left is not found[place]:
+                changed[place] = left
+    return _changed_list(found, changed)
+
+
+def _changed_map(found: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in {**found, **changed}.items() if value is not _GONE} if changed else found
+
+
+def _changed_list(found: list[Any], changed: Mapping[int, Any]) -> list[Any]:
+    items = (changed.get(place, item) for place, item in enumerate(found))
+    return [item for item in items if item is not _GONE] if changed else found
+
+
+def _without_keys(inner: Fields, entry: str) -> Fields:
+    """Return the fields of an item but for its keys: without them nobody could tell which one it is."""
+    return {one: deeper for one, deeper in inner.items() if one[2:] not in keys_of(entry)}
+
+
+def _has_only_keys(item: Any, entry: str) -> bool:
     return not isinstance(item, dict) or not set(item) - set(keys_of(entry))

@@ -52,9 +52,11 @@ def normalised(found: Object, ignore_status: IgnoreStatus = IgnoreStatus.ALL) ->
     metadata = {key: value for key, value in metadata_of(found).items() if key not in SERVER_FIELDS}
     annotations = metadata.get("annotations")
     if isinstance(annotations, dict) and LAST_APPLIED in annotations:
-        metadata["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
-    if metadata.get("annotations") == {}:  # as it is when nothing but ours was in it
-        del metadata["annotations"]
+        left = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
+        if left:
+            metadata["annotations"] = left
+        else:  # nobody else had any
+            del metadata["annotations"]
     result = {**found, "metadata": metadata}
     if ignores_status(found, ignore_status):
         result.pop("status", None)

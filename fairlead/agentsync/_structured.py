@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fairlead.agentsync._fieldsets import Fields, matches, owned, union, without
+from fairlead.agentsync._fieldsets import Fields, matches, owned, released, union
 from fairlead.agentsync._strategic import ByOwnership, merge
 from fairlead.agentsync._types import Shape
 from fairlead.agentsync.kinds import FIELD_MANAGER
@@ -42,7 +42,7 @@ def apply_by_ownership(
     """
     ours = owned(fields_of, lambda entry: _is_ours(entry, manager, migrated))
     others = owned(fields_of, lambda entry: not _is_ours(entry, manager, migrated))
-    left: Object = without(live, ours, others, target)
+    left: Object = released(live, ours, others, target)
     merged: Object = merge(None, target, left, shape, ByOwnership(union((ours, others))))
     return merged
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.agentsync._fieldsets import item_fields, keys_of, owned, union, without
+from fairlead.agentsync._fieldsets import item_fields, keys_of, owned, released, union, without
 from tests.agentsync.builders_diff import deployment, manager, read
 
 WEB = 'k:{"name":"web"}'
@@ -56,9 +56,26 @@ def test_without(found: Any, fields: Any, left: Any) -> None:
         assert result is found
 
 
-def test_what_others_own_or_the_target_has_stays() -> None:
+def test_what_others_own_or_the_target_has_is_not_released() -> None:
     fields: dict[str, Any] = {"f:a": {}, "f:b": {}, "f:c": {}}
-    assert without({"a": 1, "b": 2, "c": 3}, fields, {"f:a": {}}, {"b": 9}) == {"a": 1, "b": 2}
+    assert released({"a": 1, "b": 2, "c": 3}, fields, {"f:a": {}}, {"b": 9}) == {"a": 1, "b": 2}
+    found = {"a": 1}
+    assert released(found, fields, {"f:a": {}}, {}) is found
+
+
+def test_what_is_released_takes_the_defaults_in_it_along() -> None:
+    ours: dict[str, Any] = {"f:probe": {"f:port": {}}, "f:items": {WEB: {".": {}, "f:name": {}, "f:image": {}}}}
+    found = {
+        "probe": {"port": 1, "timeout": 1},
+        "items": [{"name": "web", "image": "1", "policy": "Always"}, {"name": "b"}],
+    }
+    assert released(found, ours, {}, {}) == {}
+    assert released(found, ours, {}, {"items": []}) == {"items": [{"name": "b"}]}
+    others: dict[str, Any] = {"f:probe": {"f:timeout": {}}, "f:items": {WEB: {"f:policy": {}}}}
+    assert released(found, ours, others, {}) == {
+        "probe": {"timeout": 1},
+        "items": [{"name": "web", "policy": "Always"}, {"name": "b"}],
+    }
 
 
 def test_the_sets_of_the_chosen_managers_are_joined() -> None:
