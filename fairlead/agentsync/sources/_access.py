@@ -11,6 +11,22 @@ DEFAULT_USER = "x-access-token"  # what Git hosts expect beside a token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GitHubApp:
+    """An App that is installed where the repository is.
+
+    Args:
+        app_id, installation_id: numbers, as GitHub shows them.
+        private_key: PEM of RSA.
+        base_url: of the API of a GitHub Enterprise server; empty: github.com's.
+    """
+
+    app_id: str
+    installation_id: str
+    private_key: str = field(repr=False)
+    base_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """How one repository is reached. Everything is optional: a public repository needs none of it.
 
@@ -18,6 +34,7 @@ class Access:
         username, password: of HTTP basic authentication.
         bearer_token: sent instead of them.
         force_basic: whether they are sent without being asked for.
+        github_app: what a token is got with when there is no password.
         ssh_private_key: PEM without a passphrase.
         ssh_known_hosts: lines of a known_hosts file; a host that is not in it is refused.
         insecure_ignore_host_key: whether any host key will do.
@@ -33,6 +50,7 @@ class Access:
     username: str = ""
     password: str = field(default="", repr=False)
     bearer_token: str = field(default="", repr=False)
+    github_app: GitHubApp | None = None
     force_basic: bool = False
     ssh_private_key: str = field(default="", repr=False)
     ssh_known_hosts: str = field(default="", repr=False)
@@ -50,7 +68,12 @@ class Access:
     def has_credentials(self) -> bool:
         """Whether it says who we are."""
         return bool(
-            self.username or self.password or self.bearer_token or self.ssh_private_key or self.client_certificate
+            self.username
+            or self.password
+            or self.bearer_token
+            or self.github_app
+            or self.ssh_private_key
+            or self.client_certificate
         )
 
     @property
@@ -71,10 +94,15 @@ class Access:
             self.ssh_private_key,
             self.client_certificate,
             self.client_key,
+            *self._app(),
         ):
             encoded = each.encode("utf-8", "surrogatepass")
             content.update(b"%d:" % len(encoded) + encoded)
         return content.hexdigest()
+
+    def _app(self) -> tuple[str, ...]:
+        app = self.github_app
+        return (app.app_id, app.installation_id, app.private_key, app.base_url) if app is not None else ()
 
     def check(self) -> None:
         """Refuse what would change the meaning of a file that it is written to.

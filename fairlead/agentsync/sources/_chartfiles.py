@@ -116,16 +116,23 @@ class ChartFiles:
                     found.append(repository)
         return found
 
-    async def one(self, text: str, field: str) -> str:
+    async def one(self, given: Given, variables: Mapping[str, str]) -> str:
         """Return where the copy of a file is.
 
         Raises:
             RenderError: there is no such file.
         """
-        found = await self._located(Given(text=text, field=field))
+        given = self._substituted(given, variables)
+        found = await self._located(given)
         if found is None:
-            raise RenderError(f"{field}: {text} does not exist")
+            raise RenderError(f"{given.field}: {given.text} does not exist")
         return found
+
+    def _substituted(self, given: Given, variables: Mapping[str, str]) -> Given:
+        """Return a path with its variables replaced, unless it begins with the name of a source."""
+        if self._reference(given.text) is not None:
+            return given
+        return Given(text=substitute(given.text, variables), field=given.field)
 
     async def several(self, given: Sequence[Given], variables: Mapping[str, str], *, may_be_absent: bool) -> list[str]:
         """Return where the copies of value files are, in order; a glob stands for several, a URL for itself.
@@ -135,19 +142,18 @@ class ChartFiles:
         """
         found: list[str] = []
         for each in given:
-            text = each.text if self._reference(each.text) is not None else substitute(each.text, variables)
-            each = Given(text=text, field=each.field)
-            if "://" in text:
-                found.append(self._url(each))
-            elif _PATTERN.intersection(text):
-                matched = await self._matched(each)
+            file = self._substituted(each, variables)
+            if "://" in file.text:
+                found.append(self._url(file))
+            elif _PATTERN.intersection(file.text):
+                matched = await self._matched(file)
                 if not matched and not may_be_absent:
-                    raise RenderError(f"{each.field}: {text} matches no file")
+                    raise RenderError(f"{file.field}: {file.text} matches no file")
                 found += matched
-            elif (place := await self._located(each)) is not None:
+            elif (place := await self._located(file)) is not None:
                 found.append(place)
             elif not may_be_absent:
-                raise RenderError(f"{each.field}: {text} does not exist")
+                raise RenderError(f"{file.field}: {file.text} does not exist")
         return found
 
     def _url(self, given: Given) -> str:

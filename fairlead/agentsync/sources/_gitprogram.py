@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import quote
 
 from fairlead.agentsync.sources._access import DEFAULT_USER, Access
+from fairlead.agentsync.sources._github import GitHubTokens
 from fairlead.agentsync.sources._programs import Finished, Limits, clean_environment, find_program, one_line, run
 from fairlead.agentsync.sources._urls import Location
 from fairlead.agentsync.sources.port import RepositoryError, SourceError
@@ -56,6 +57,8 @@ class GitSettings:
         local: limits of commands that stay on this machine.
         remote: limits of commands that speak to a server.
         store_bytes: how large the store of one repository may grow while it is fetched.
+        attempts: how often refs are asked for when the server cannot be reached (`ARGOCD_GIT_ATTEMPTS_COUNT`), with
+            delays of 250 ms, twice as long each time, at most 5 s.
     """
 
     program: str = "git"
@@ -63,6 +66,7 @@ class GitSettings:
     local: Limits = _LOCAL
     remote: Limits = _REMOTE
     store_bytes: int = 1024 * 1024 * 1024
+    attempts: int = 1
 
 
 class Git:
@@ -75,6 +79,7 @@ class Git:
 
     def __init__(self, settings: GitSettings, scratch: Path) -> None:
         self._settings = settings
+        self._tokens = GitHubTokens(settings.protocols & {"https", "http"})
         self._scratch = scratch
         self._program = ""
 
@@ -131,6 +136,7 @@ class Git:
             SourceError: the address is not allowed, or it broke a limit.
         """
         self.permit(location)
+        access = await self._tokens.opened(access)
         access.check()
         with private_folder(self._scratch) as home:
             ssh = write_access(home, location, access)

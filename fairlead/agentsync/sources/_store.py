@@ -30,6 +30,8 @@ UNUSED_SECONDS: Final = 600.0
 PACKS_MAX: Final = 40  # more make every look-up slower
 WHOLE_LISTING_BYTES: Final = 8 * 1024 * 1024  # about 80,000 files; a larger repository is listed directory by directory
 LISTINGS_MAX: Final = 4
+ATTEMPT_SECONDS: Final = 0.25
+ATTEMPT_SECONDS_MAX: Final = 5.0
 _ALL_DEPTH: Final = "2147483647"  # to git: all of it
 _HELD: Final = "refs/fairlead/"
 _EVERYTHING: Final = ("+refs/heads/*:refs/all/heads/*", "+refs/tags/*:refs/all/tags/*")
@@ -73,8 +75,15 @@ class Store:
         if not self._is_ready:  # else a fetch that is under way need not be waited for
             async with self._lock:
                 await self._prepare()
-        listing = await self._remote("ls-remote", "--symref", "--", self.location.address)
-        return parse_refs(listing)
+        for attempt in range(1, self._git.settings.attempts):
+            try:
+                return parse_refs(await self._list_remote())
+            except RepositoryError:
+                await asyncio.sleep(min(ATTEMPT_SECONDS * 2 ** (attempt - 1), ATTEMPT_SECONDS_MAX))
+        return parse_refs(await self._list_remote())
+
+    async def _list_remote(self) -> bytes:
+        return await self._remote("ls-remote", "--symref", "--", self.location.address)
 
     async def hold(self, commit: str, *, history: bool = False) -> None:
         """Make sure that a commit and its files are here.

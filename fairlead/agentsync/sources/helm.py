@@ -135,7 +135,7 @@ def _program(settings: HelmSettings) -> str:
 async def _arguments(options: HelmSource, inputs: HelmInputs, files: ChartFiles) -> list[str]:
     """Return the arguments of `helm template` after the chart, in upstream's order."""
     request = inputs.request
-    found = ["--name-template", substitute(options.release_name, inputs.variables) or request.application]
+    found = ["--name-template", options.release_name or request.application]
     namespace = options.namespace or request.namespace
     if namespace:
         found += ["--namespace", namespace]
@@ -146,11 +146,12 @@ async def _arguments(options: HelmSource, inputs: HelmInputs, files: ChartFiles)
         flag = "--set-string" if parameter.force_string else "--set"
         found += [flag, f"{parameter.name}={set_value(substitute(parameter.value, inputs.variables))}"]
     for at, file in enumerate(options.file_parameters):
-        place = await files.one(substitute(file.path, inputs.variables), f"helm.fileParameters[{at}].path")
+        given = Given(text=file.path, field=f"helm.fileParameters[{at}].path")
+        place = await files.one(given, inputs.variables)
         found += ["--set-file", f"{file.name}={set_value(place)}"]
-    given = [Given(text=each, field=f"helm.valueFiles[{at}]") for at, each in enumerate(options.value_files)]
+    value_files = [Given(text=each, field=f"helm.valueFiles[{at}]") for at, each in enumerate(options.value_files)]
     may_be_absent = options.ignore_missing_value_files
-    for place in await files.several(given, inputs.variables, may_be_absent=may_be_absent):
+    for place in await files.several(value_files, inputs.variables, may_be_absent=may_be_absent):
         found += ["--values", place]
     own = _own_values(options, files)
     if own:

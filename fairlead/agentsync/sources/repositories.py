@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fairlead.agentsync.resources import labels_of, name_of, namespace_of
-from fairlead.agentsync.sources._access import Access
+from fairlead.agentsync.sources._access import Access, GitHubApp
 from fairlead.agentsync.sources._urls import locate, normalise
 from fairlead.agentsync.sources.port import SourceError
 
@@ -26,9 +26,8 @@ TEMPLATE: Final = "repo-creds"
 KNOWN_HOSTS: Final = ("argocd-ssh-known-hosts-cm", "ssh_known_hosts")
 CERTIFICATES: Final = "argocd-tls-certs-cm"
 
-# In the order in which upstream looks for them, after passwords, tokens and SSH keys; none of these is built.
+# In the order in which upstream looks for them, after all others; none of these is built.
 _NOT_BUILT: Final[Mapping[str, str]] = {
-    "githubAppPrivateKey": "a GitHub App",
     "gcpServiceAccountKey": "a Google service account",
     "useAzureWorkloadIdentity": "an Azure workload identity",
     "azureServicePrincipalClientId": "an Azure service principal",
@@ -230,6 +229,7 @@ def _access(data: Mapping[str, str], username: str, password: str) -> Access:
         username=data.get("username", "") or username,
         password=data.get("password", "") or password,
         bearer_token=data.get("bearerToken", ""),
+        github_app=_github_app(data),
         force_basic=flags["forceHttpBasicAuth"],
         ssh_private_key=data.get("sshPrivateKey", ""),
         insecure_ignore_host_key=flags["insecureIgnoreHostKey"],
@@ -244,11 +244,27 @@ def _access(data: Mapping[str, str], username: str, password: str) -> Access:
     access.check()
     if access.proxy and not _PROXY.match(access.proxy):
         raise SourceError("data.proxy: expected a URL of http, https or socks5")
-    if not (access.password or access.bearer_token or access.ssh_private_key):
+    if not (access.password or access.bearer_token or access.ssh_private_key or access.github_app):
         for key, what in _NOT_BUILT.items():
             if data.get(key, "") not in ("", "false"):
                 raise SourceError(f"data.{key}: credentials of {what} are not supported: use a token or an SSH key")
     return access
+
+
+def _github_app(data: Mapping[str, str]) -> GitHubApp | None:
+    private_key = data.get("githubAppPrivateKey", "")
+    if not private_key:
+        return None
+    ids = {name: data.get(name, "").strip() for name in ("githubAppID", "githubAppInstallationID")}
+    for name, found in ids.items():
+        if not found.isascii() or not found.isdecimal():
+            raise SourceError(f"data.{name} is {found[:40]!r}: expected a number")
+    return GitHubApp(
+        app_id=ids["githubAppID"],
+        installation_id=ids["githubAppInstallationID"],
+        private_key=private_key,
+        base_url=data.get("githubAppEnterpriseBaseUrl", "").strip(),
+    )
 
 
 def _flag(data: Mapping[str, str], name: str) -> bool:

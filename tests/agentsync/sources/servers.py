@@ -26,6 +26,7 @@ class HttpServer:
         user, password: what it asks for; empty: nothing.
         requests: method and path of each request.
         rejected: how many had wrong credentials, or none.
+        failures: how many requests are answered by 503 before all goes well.
     """
 
     root: Path
@@ -34,12 +35,16 @@ class HttpServer:
     port: int = 0
     requests: list[str] = field(default_factory=list)
     rejected: int = 0
+    failures: int = 0
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(f"{request.method} {request.path_qs}")
+        if self.failures:
+            self.failures -= 1
+            return web.Response(status=503)
         if self.user and request.headers.get("Authorization") != self._wanted():
             self.rejected += 1
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="git"'})

@@ -13,6 +13,7 @@ import pytest
 
 from fairlead.agentsync.sources import (
     Freshness,
+    GitSettings,
     RenderRequest,
     Repositories,
     RepositoryError,
@@ -146,6 +147,22 @@ async def test_an_unreachable_server_is_an_error(make_sources: MakeSources) -> N
     need("git")
     with pytest.raises(RepositoryError, match=r"http://127\.0\.0\.1:9/shop: .*(refused|connect)"):
         await names(make_sources(), Source(repo_url="http://127.0.0.1:9/shop", path="app"))
+
+
+@pytest.mark.parametrize(("attempts", "is_reached"), [(1, False), (2, False), (3, True)])
+async def test_refs_are_asked_for_as_often_as_settings_say(
+    attempts: int, is_reached: bool, repository: Repository, make_sources: MakeSources
+) -> None:
+    repository.commit({"app/a.yaml": config_map("one")})
+    async with http_server(repository.folder.parent) as server:
+        server.failures = 2
+        sources = make_sources(git=GitSettings(protocols=frozenset({"http"}), attempts=attempts))
+        source = Source(repo_url=server.url("shop"), path="app")
+        if is_reached:
+            assert await names(sources, source) == ["one"]
+        else:
+            with pytest.raises(RepositoryError, match="503"):
+                await names(sources, source)
 
 
 # -- ssh ---------------------------------------------------------------------------------------------------------------

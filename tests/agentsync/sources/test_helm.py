@@ -283,7 +283,10 @@ async def test_value_files_of_another_source(
     source = Source(
         repo_url=repository.url,
         path="charts/web",
-        helm=HelmSource(value_files=("$values/live/web.yaml", "$values/live/more/*.yaml")),
+        helm=HelmSource(
+            value_files=("$values/live/web.yaml", "$values/live/more/*.yaml"),
+            file_parameters=(HelmFileParameter(name="file", path="$values/live/more/x.yaml"),),
+        ),
     )
 
     async def seen(revision: str) -> Any:
@@ -297,7 +300,7 @@ async def test_value_files_of_another_source(
         (found,) = [each for each in (await sources.render(request)).objects if each["kind"] == "ConfigMap"]
         return json.loads(found["data"]["values"])
 
-    assert await seen(first) == {"from": "elsewhere", "x": 1}
+    assert await seen(first) == {"from": "elsewhere", "x": 1, "file": "x: 1\n"}
     second = values.commit({"live/web.yaml": "from: later\n"})
     assert (await seen(first))["from"] == "elsewhere"  # at that source's revision, whatever its branch says
     assert (await seen(second))["from"] == "later"

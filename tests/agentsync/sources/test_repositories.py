@@ -85,7 +85,7 @@ def test_nothing_shows_what_it_holds() -> None:
         pytest.param({"type": "svn"}, "data.type is 'svn': expected git, helm or oci", id="type"),
         pytest.param({"password": "a\nb"}, "the repository's password has a line break in it", id="line-break"),
         pytest.param({"proxy": "me:hush"}, "data.proxy: expected a URL of http, https or socks5", id="proxy"),
-        pytest.param({"githubAppPrivateKey": "hush"}, "credentials of a GitHub App are not supported", id="github-app"),
+        pytest.param({"githubAppPrivateKey": "hush"}, "data.githubAppID is '': expected a number", id="github-app"),
         pytest.param({"gcpServiceAccountKey": "hush"}, "a Google service account are not supported", id="google"),
         pytest.param({"useAzureWorkloadIdentity": "true"}, "an Azure workload identity are not supported", id="azure"),
         pytest.param(
@@ -104,7 +104,7 @@ def test_a_bad_secret_spoils_only_itself(data: dict[str, str], message: str) -> 
 
 
 def test_a_password_beats_what_is_not_built() -> None:
-    found = read_repositories([secret("a", url="https://host/a", password="x", githubAppPrivateKey="y")])
+    found = read_repositories([secret("a", url="https://host/a", password="x", gcpServiceAccountKey="y")])
     assert found.find("https://host/a").password == "x"
 
 
@@ -124,3 +124,27 @@ def test_credentials_of_a_url_are_taken_out_of_it() -> None:
     found = read_repositories([secret("a", url="https://me:hush@host/a")])
     assert found.find("https://host/a").password == "hush"
     assert "hush" not in repr(found)
+
+
+def test_a_github_app_is_read_and_not_shown() -> None:
+    app = {
+        "githubAppID": "1",
+        "githubAppInstallationID": "2",
+        "githubAppPrivateKey": "hush",
+        "githubAppEnterpriseBaseUrl": "https://ghe/api/v3",
+    }
+    access = read_repositories([secret("a", "repo-creds", url="https://host", **app)]).find("https://host/a")
+    assert access.github_app is not None and access.has_credentials
+    assert (access.github_app.app_id, access.github_app.installation_id) == ("1", "2")
+    assert access.github_app.base_url == "https://ghe/api/v3"
+    assert "hush" not in repr(access)
+    other = read_repositories([secret("a", url="https://host/a", **(app | {"githubAppPrivateKey": "other"}))])
+    assert other.find("https://host/a").fingerprint() != access.fingerprint()
+
+
+def test_t31_plain_data_beats_encoded_data_and_line_breaks_in_it_do_not_count() -> None:
+    entry = secret("a", url="https://host/a", username="encoded", password="encoded")
+    entry["data"]["username"] = "ZW5j\nb2Rl\n ZA=="
+    entry["stringData"] = {"password": "plain"}
+    found = read_repositories([entry]).find("https://host/a")
+    assert (found.username, found.password) == ("encoded", "plain")
