@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from fairlead.cli._demo import manifests
+from fairlead.cli._demo import manifests, preview
 from fairlead.cli._demo.log import ControllerLog, Measurement, Trouble
 from fairlead.cli._demo.screen import WIDTH, Screen
+from fairlead.cli._demo.stage import PREVIEW
 from fairlead.cli._demo.witness import _short
 from fairlead.cli.main import main
 from fairlead.core.errors import MissingExtra
@@ -34,12 +35,14 @@ def test_without_envoy_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
     "metric",
     [
         pytest.param(manifests.prometheus_metric(manifests.FAST, "http://127.0.0.1:9090"), id="prometheus"),
+        pytest.param(manifests.prometheus_metric(manifests.FAST, "http://127.0.0.1:9090", PREVIEW), id="of-a-preview"),
         pytest.param(manifests.web_metric(manifests.FAST, "127.0.0.1:15000"), id="web"),
     ],
 )
 def test_nothing_is_wrong_with_what_it_applies(metric: dict[str, Any], tmp_path: Path) -> None:
     documents = [*manifests.surroundings(metric), manifests.rollout("3", manifests.FAST, fail_ratio=0.3)]
     documents.append(manifests.external_secret())
+    documents += [*preview.surroundings(metric), preview.rollout(preview.GREEN, fail_ratio=0.5)]
     for document in documents:
         path = tmp_path / f"{document['kind']}.yaml"
         path.write_text(json.dumps(document))

@@ -8,15 +8,18 @@ import pytest
 
 from fairlead.cli._demo.facts import (
     Facts,
+    Findings,
     Rotation,
     Rotations,
     Sample,
+    SideFacts,
     Step,
     as_json,
     deviation,
     problems,
     table,
 )
+from fairlead.cli._demo.preview import Previewed
 from fairlead.cli._demo.witness import Window
 
 GOOD = Sample(205, 1000)  # of 20 %: 0.4 sigma
@@ -35,6 +38,25 @@ ROTATED = Rotations(
     quiet_writes=0,
     leaks=0,
 )
+PREVIEWED = Previewed(
+    users=900,
+    seen=0,
+    lost=0,
+    failed=0,
+    testers=300,
+    testers_failed=140,
+    switches=0,
+    verdict="RolloutAborted: ...: Blue/green pre-promotion analysis phase error/failed: ...",
+)
+
+
+def sides(secret: Findings | None, preview: Findings | None) -> tuple[SideFacts, ...]:
+    return (
+        SideFacts(number=3, key="secret", name="secret rotated", found=secret),
+        SideFacts(number=4, key="blueGreen", name="bad preview stopped", found=preview),
+    )
+
+
 HOLDS = Facts(
     steps=(step(), step(Sample(1000, 1000), wanted=100), step(Sample(0, 1200), wanted=0)),
     requests=9000,
@@ -43,7 +65,7 @@ HOLDS = Facts(
     is_aborted=True,
     zero_in_api=0.01,
     zero_on_wire=0.13,
-    secret=ROTATED,
+    sides=sides(ROTATED, PREVIEWED),
 )
 
 
@@ -163,6 +185,7 @@ def test_the_table_says_for_each_fact_whether_it_holds() -> None:
         *("yes", "sample", "no"),  # the steps
         *("no", "yes", "yes", "yes", "yes", "yes", "yes"),
         *("yes", "yes", "yes", "yes", "yes"),  # the secret
+        *("yes", "yes", "yes", "yes", "yes"),  # the preview
     ]
     assert lines[2].split("  ")[-1] == "yes, 2nd sample"
     assert "20.5 %" in lines[2]
@@ -248,11 +271,68 @@ def test_true_shares_practically_never_fail() -> None:
     ],
 )
 def test_what_does_not_hold_of_the_secret_is_named(secret: Rotations | None, problem: str) -> None:
-    facts = replace(HOLDS, secret=secret)
+    facts = replace(HOLDS, sides=sides(secret, PREVIEWED))
     assert problems(facts) == [problem]
     assert any(line.startswith("act 3: ") and line.endswith(" no") for line in table(facts)) is (
         problem != "act 3: the workload never read the secret"
     )
+
+
+@pytest.mark.parametrize(
+    ("preview", "problem"),
+    [
+        pytest.param(None, "act 4: it was not played", id="not-played"),
+        pytest.param(
+            replace(PREVIEWED, verdict="RolloutAborted: somebody did it"),
+            "act 4: the bad version was not stopped by its analysis (RolloutAborted: somebody did it)",
+            id="stopped-by-something-else",
+        ),
+        pytest.param(
+            replace(PREVIEWED, verdict=""),
+            "act 4: the bad version was not stopped by its analysis (nothing was said)",
+            id="not-stopped",
+        ),
+        pytest.param(replace(PREVIEWED, users=0), "act 4: no user sent a request", id="no-users"),
+        pytest.param(
+            replace(PREVIEWED, seen=1), "act 4: 1 of 900 requests of users came to the new version", id="seen"
+        ),
+        pytest.param(
+            replace(PREVIEWED, lost=2, failed=3),
+            "act 4: of 900 requests of users 2 were lost and 3 failed",
+            id="lost-and-failed",
+        ),
+        pytest.param(
+            replace(PREVIEWED, switches=2), "act 4: the active Service was led elsewhere 2 times", id="switched"
+        ),
+        pytest.param(
+            replace(PREVIEWED, testers_failed=0),
+            "act 4: 300 requests of testers found nothing wrong with the new version",
+            id="nothing-to-find",
+        ),
+    ],
+)
+def test_what_does_not_hold_of_the_preview_is_named(preview: Previewed | None, problem: str) -> None:
+    facts = replace(HOLDS, sides=sides(ROTATED, preview))
+    assert problems(facts) == [problem]
+    assert any(line.startswith("act 4: ") and line.endswith(" no") for line in table(facts))
+    assert as_json(facts)["problems"] == [problem]
+
+
+def test_each_act_has_its_own_key_in_json() -> None:
+    found = as_json(HOLDS)
+    assert found["secret"]["secretWrites"] == 3
+    assert found["blueGreen"] == {
+        "stopped": True,
+        "verdict": PREVIEWED.verdict,
+        "requestsOfUsers": 900,
+        "answeredByNewVersion": 0,
+        "lost": 0,
+        "failed": 0,
+        "requestsOfTesters": 300,
+        "failedOfTesters": 140,
+        "switches": 0,
+    }
+    assert as_json(replace(HOLDS, sides=sides(ROTATED, None)))["blueGreen"] is None
 
 
 def test_of_several_rotations_the_slowest_counts() -> None:

@@ -1,4 +1,4 @@
-"""`fairlead demo` as a person runs it: a process that shows two acts and checks them, or is interrupted."""
+"""`fairlead demo` as a person runs it: a process that shows its acts and checks them, or is interrupted."""
 
 from __future__ import annotations
 
@@ -58,6 +58,13 @@ async def test_a_good_version_is_promoted_and_a_bad_one_is_stopped() -> None:
     assert (facts["lost"], facts["failedByOthers"]) == (0, 0)
     assert facts["failedByBadVersion"] > 0  # else there was nothing to be stopped
     assert 'Metric "success-rate" assessed Failed' in facts["verdict"]
+    preview = facts["blueGreen"]
+    assert (preview["stopped"], preview["answeredByNewVersion"], preview["switches"]) == (True, 0, 0)
+    assert (preview["lost"], preview["failed"]) == (0, 0)
+    assert preview["requestsOfUsers"] > 200
+    assert preview["failedOfTesters"] > 0
+    assert "Blue/green pre-promotion analysis phase error/failed" in preview["verdict"]
+    assert facts["seconds"] < 90
     assert max(facts["secondsToZeroInApi"], facts["secondsToZeroOnWire"]) < 5
     assert alive(shown) == []
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Protocol
 
 REQUESTS_MIN = 1000  # of a sample
 SECOND_WANTED = 2 * REQUESTS_MIN  # of the sample that decides a miss, if the step lasts long enough
@@ -97,6 +97,58 @@ def _off(wanted: int, sample: Sample) -> str:
     return f"{sample.canary} of {sample.total} requests came to the canary ({100 * sample.share:.1f} %), {far}"
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: what was wanted, what was found, and whether it holds."""
+
+    name: str
+    wanted: str
+    shown: str
+    _: KW_ONLY
+    holds: bool
+
+
+class Findings(Protocol):
+    """What an act has found out about something else than the two canaries."""
+
+    def problems(self) -> list[str]:
+        """Return what does not hold, one sentence each; empty: everything does."""
+        ...
+
+    def rows(self) -> list[Row]:
+        """Return its lines of the table."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON data."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideFacts:
+    """What came of one act that is told after the canaries.
+
+    Attributes:
+        number: of the act.
+        key: its name in JSON.
+        name: what it is about, in the table.
+        found: None: it was not played.
+    """
+
+    number: int
+    key: str
+    name: str
+    found: Findings | None = None
+
+    def problems(self) -> list[str]:
+        problems = self.found.problems() if self.found is not None else ["it was not played"]
+        return [f"act {self.number}: {problem}" for problem in problems]
+
+    def rows(self) -> list[Row]:
+        rows = self.found.rows() if self.found is not None else [Row(self.name, "yes", "no", holds=False)]
+        return [replace(row, name=f"act {self.number}: {row.name}") for row in rows]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
     """One value on its way from the store.
@@ -136,6 +188,57 @@ class Rotations:
         times = [seconds for seconds in found if seconds is not None]
         return max(times) if times and len(times) == len(found) else None
 
+    def problems(self) -> list[str]:
+        """Return what does not hold, one sentence each."""
+        found = []
+        if self.first.workload is None:
+            found.append("the workload never read the secret")
+        for where, seconds in (("Secret", self.latest(_of_secret)), ("workload", self.latest(_of_workload))):
+            if seconds is None:
+                found.append(f"a rotated value did not come to the {where}")
+            elif seconds > ROTATION_SECONDS_MAX:
+                found.append(f"a rotated value came to the {where} after {seconds:.1f} s")
+        values = 1 + len(self.rotations)
+        if self.secret_writes != values:
+            found.append(f"{values} values took {self.secret_writes} writes of the Secret")
+        if self.quiet_writes:
+            found.append(f"a refresh that found nothing new took {self.quiet_writes} writes")
+        elif self.quiet_writes is None:
+            found.append("nobody has looked whether a refresh that finds nothing new writes nothing")
+        if self.leaks:
+            found.append(f"a value stands {self.leaks} times in the controller's log")
+        return found
+
+    def rows(self) -> list[Row]:
+        """Return the rows of the table."""
+        rows = []
+        for name, seconds in (("Secret", self.latest(_of_secret)), ("workload", self.latest(_of_workload))):
+            shown = "never" if seconds is None else f"{seconds:.2f} s"
+            holds = seconds is not None and seconds <= ROTATION_SECONDS_MAX
+            rows.append(Row(f"rotation to {name}, longest", f"<= {ROTATION_SECONDS_MAX:g} s", shown, holds=holds))
+        wanted, writes, quiet = 1 + len(self.rotations), self.secret_writes, self.quiet_writes
+        rows.append(Row("writes of the Secret", str(wanted), str(writes), holds=writes == wanted))
+        rows.append(Row("writes when nothing is new", "0", "-" if quiet is None else str(quiet), holds=quiet == 0))
+        rows.append(Row("values in the controller's log", "0", str(self.leaks), holds=not self.leaks))
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON data."""
+        return {
+            "source": self.source,
+            "values": [
+                {
+                    "version": one.version,
+                    "secondsToSecret": rounded(one.secret),
+                    "secondsToWorkload": rounded(one.workload),
+                }
+                for one in (self.first, *self.rotations)
+            ],
+            "secretWrites": self.secret_writes,
+            "writesWhenNothingIsNew": self.quiet_writes,
+            "valuesInLog": self.leaks,
+        }
+
 
 def _of_secret(one: Rotation) -> float | None:
     return one.secret
@@ -162,7 +265,7 @@ class Facts:
         zero_in_api, zero_on_wire: seconds from the failing measurement that decided until weight 0 was written, and
             until the last request came to the bad version; None: never.
         source: where the analysis took its numbers from.
-        secret: of the third act; None: it was not played.
+        sides: of the acts that come after the canaries.
         seconds: how long it all took.
         troubles: errors that the controller logged.
         broken: why the story could not be told to its end, empty if it could.
@@ -180,7 +283,7 @@ class Facts:
     zero_in_api: float | None = None
     zero_on_wire: float | None = None
     source: str = ""
-    secret: Rotations | None = None
+    sides: tuple[SideFacts, ...] = ()
     seconds: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     troubles: tuple[str, ...] = ()
@@ -205,29 +308,7 @@ def problems(facts: Facts) -> list[str]:
         found.append(f"the controller logged {len(facts.troubles)} errors, first: {facts.troubles[0]}")
     if facts.is_aborted:
         found += _late("in the API", facts.zero_in_api) + _late("on the wire", facts.zero_on_wire)
-    return found + _secret_problems(facts.secret)
-
-
-def _secret_problems(secret: Rotations | None) -> list[str]:
-    if secret is None:
-        return ["act 3: it was not played"]
-    found = []
-    if secret.first.workload is None:
-        found.append("act 3: the workload never read the secret")
-    for where, seconds in (("Secret", secret.latest(_of_secret)), ("workload", secret.latest(_of_workload))):
-        if seconds is None:
-            found.append(f"act 3: a rotated value did not come to the {where}")
-        elif seconds > ROTATION_SECONDS_MAX:
-            found.append(f"act 3: a rotated value came to the {where} after {seconds:.1f} s")
-    if secret.secret_writes != 1 + len(secret.rotations):
-        found.append(f"act 3: {1 + len(secret.rotations)} values took {secret.secret_writes} writes of the Secret")
-    if secret.quiet_writes:
-        found.append(f"act 3: a refresh that found nothing new took {secret.quiet_writes} writes")
-    elif secret.quiet_writes is None:
-        found.append("act 3: nobody has looked whether a refresh that finds nothing new writes nothing")
-    if secret.leaks:
-        found.append(f"act 3: a value stands {secret.leaks} times in the controller's log")
-    return found
+    return found + [problem for side in facts.sides for problem in side.problems()]
 
 
 def _late(where: str, seconds: float | None) -> list[str]:
@@ -264,7 +345,7 @@ def table(facts: Facts) -> list[str]:
         _zero("failing measurement to weight 0, API", facts.zero_in_api),
         _zero("failing measurement to weight 0, wire", facts.zero_on_wire),
     ]
-    rows += _secret_rows(facts.secret)
+    rows += [(row.name, row.wanted, row.shown, "", "", _word(row.holds)) for side in facts.sides for row in side.rows()]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     # Long texts may run over the columns to their right, which are empty then.
     widths[2] = max(len(row[2]) for row in rows if row[3] or row[4])
@@ -276,22 +357,6 @@ def table(facts: Facts) -> list[str]:
         cells.append(f"{rest:<{span}}" if row[3] or row[4] else f"{row[2]:<{span}}")
         lines.append("  ".join([*cells, row[5]]).rstrip())
     return lines
-
-
-def _secret_rows(secret: Rotations | None) -> list[tuple[str, str, str, str, str, str]]:
-    if secret is None:
-        return [("act 3: secret rotated", "yes", "no", "", "", "no")]
-    rows = []
-    for name, seconds in (("Secret", secret.latest(_of_secret)), ("workload", secret.latest(_of_workload))):
-        shown = "never" if seconds is None else f"{seconds:.2f} s"
-        holds = seconds is not None and seconds <= ROTATION_SECONDS_MAX
-        rows.append((f"act 3: rotation to {name}, longest", f"<= {ROTATION_SECONDS_MAX:g} s", shown, holds))
-    wanted = 1 + len(secret.rotations)
-    writes, quiet = secret.secret_writes, secret.quiet_writes
-    rows.append(("act 3: writes of the Secret", str(wanted), str(writes), writes == wanted))
-    rows.append(("act 3: writes when nothing is new", "0", "-" if quiet is None else str(quiet), quiet == 0))
-    rows.append(("act 3: values in the controller's log", "0", str(secret.leaks), not secret.leaks))
-    return [(name, goal, shown, "", "", _word(holds)) for name, goal, shown, holds in rows]
 
 
 def _zero(name: str, seconds: float | None) -> tuple[str, str, str, str, str, str]:
@@ -329,34 +394,15 @@ def as_json(facts: Facts) -> dict[str, Any]:
         "promoted": facts.is_promoted,
         "aborted": facts.is_aborted,
         "verdict": facts.verdict,
-        "secondsToZeroInApi": _rounded(facts.zero_in_api),
-        "secondsToZeroOnWire": _rounded(facts.zero_on_wire),
+        "secondsToZeroInApi": rounded(facts.zero_in_api),
+        "secondsToZeroOnWire": rounded(facts.zero_on_wire),
         "controllerErrors": list(facts.troubles),
         "source": facts.source,
-        "secret": _secret_json(facts.secret),
+        **{side.key: side.found.as_json() if side.found is not None else None for side in facts.sides},
         "seconds": round(facts.seconds, 1),
         "settings": dict(facts.settings),
     }
 
 
-def _secret_json(secret: Rotations | None) -> dict[str, Any] | None:
-    if secret is None:
-        return None
-    return {
-        "source": secret.source,
-        "values": [
-            {
-                "version": one.version,
-                "secondsToSecret": _rounded(one.secret),
-                "secondsToWorkload": _rounded(one.workload),
-            }
-            for one in (secret.first, *secret.rotations)
-        ],
-        "secretWrites": secret.secret_writes,
-        "writesWhenNothingIsNew": secret.quiet_writes,
-        "valuesInLog": secret.leaks,
-    }
-
-
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)

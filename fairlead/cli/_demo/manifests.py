@@ -20,7 +20,6 @@ STORE_NAME = "vault"
 SECRET = ObjectKey(NAMESPACE, "db")  # of ExternalSecret and Secret
 SECRET_PATH, SECRET_KEY = "shop/db", "password"
 REFRESH_SECONDS = 1
-_CLUSTER = cluster_name(CANARY, 80)  # as Envoy calls the backend
 
 Json = dict[str, Any]
 
@@ -160,17 +159,17 @@ def _metric(pace: Pace, provider: Json, condition: str) -> Json:
     }
 
 
-def prometheus_metric(pace: Pace, address: str) -> Json:
-    """Return the success rate of the canary of the last five seconds, asked of a Prometheus that scrapes Envoy."""
-    counter = f'envoy_cluster_upstream_rq_xx{{envoy_cluster_name="{_CLUSTER}"'
+def prometheus_metric(pace: Pace, address: str, of: ObjectKey = CANARY) -> Json:
+    """Return the success rate of a Service of the last five seconds, asked of a Prometheus that scrapes Envoy."""
+    counter = f'envoy_cluster_upstream_rq_xx{{envoy_cluster_name="{cluster_name(of, 80)}"'
     query = f'sum(rate({counter},envoy_response_code_class="2"}}[5s])) / sum(rate({counter}}}[5s]))'
     provider = {"prometheus": {"address": address, "query": query}}
     return _metric(pace, provider, f"len(result) == 1 and result[0] >= {SUCCESS_MIN}")
 
 
-def web_metric(pace: Pace, admin: str) -> Json:
-    """Return the success rate of the canary since Envoy's counters were reset, asked of Envoy itself."""
-    name = _CLUSTER.replace("|", r"\|").replace(".", r"\.")
+def web_metric(pace: Pace, admin: str, of: ObjectKey = CANARY) -> Json:
+    """Return the success rate of a Service since Envoy's counters were reset, asked of Envoy itself."""
+    name = cluster_name(of, 80).replace("|", r"\|").replace(".", r"\.")
     path = rf"/stats?format=json&filter=^cluster\.{name}\.upstream_rq_(2xx|completed)$"
     provider = {"web": {"url": f"http://{admin}{_quoted(path)}", "jsonPath": "{$.stats}"}}
     good, everything = (f'sum(filter(result, {{.name endsWith "{end}"}}), {{.value}})' for end in ("2xx", "completed"))

@@ -1,4 +1,4 @@
-"""The third act: a secret comes from its store into the cluster and to who uses it, and is rotated there.
+"""The act of the secret: it comes from its store into the cluster and to who uses it, and is rotated there.
 
 What is mounted by a kubelet is mounted here in the same way: a watch on the Secret keeps a file up to date, and the
 workload reads that file again and again. Values are never shown: a version and the beginning of a digest are.
@@ -85,6 +85,11 @@ class _Seen:
 class RotationAct:
     """Puts values into the store, and sees them arrive."""
 
+    key = "secret"
+    name = "secret rotated"
+    title = "a secret comes from its store, and is rotated there"
+    subject = "ExternalSecret"
+
     def __init__(self, stage: Stage, screen: Screen, vault: Vault) -> None:
         self._stage = stage
         self._screen = screen
@@ -95,6 +100,9 @@ class RotationAct:
         self._writes = {"Secret": 0, "ExternalSecret": 0}
         self._quiet_writes: int | None = None
         stage.cluster.on_commit(self._on_commit)
+
+    async def prepare(self) -> None:
+        """Nothing takes long."""
 
     @asynccontextmanager
     async def mounted(self) -> AsyncIterator[None]:

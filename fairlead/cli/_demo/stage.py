@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from fairlead.cli._demo.manifests import APEX, Json, Pace, prometheus_metric, web_metric
+from fairlead.cli._demo.manifests import APEX, CANARY, Json, Pace, prometheus_metric, web_metric
 from fairlead.core.errors import ProviderError
+from fairlead.core.objects import ObjectKey
 from fairlead.testing.clock import LoopClock
 from fairlead.testing.cluster import SimulatedCluster
 from fairlead.testing.envoy import EnvoyProcess, EnvoyWire, free_port
@@ -32,6 +34,8 @@ from fairlead.testing.waypoint import WaypointTranslator
 from fairlead.testing.workloads import Workloads
 
 DRAIN_SECONDS = 5
+# Of the act of blue-green: what users call, and what testers do.
+ACTIVE, PREVIEW = ObjectKey("till", "till"), ObjectKey("till", "till-preview")
 READY_SECONDS = 30.0
 STOP_SECONDS = 12.0  # more than the controller's own patience with what it is doing
 CONCURRENCY = 16
@@ -116,9 +120,9 @@ class Stage:
     """The running world.
 
     Attributes:
-        port: where clients of Service web:80 dial.
+        ports: where clients of a Service dial.
         kubeconfig: the path of a file.
-        metric: what the analysis asks, and of whom.
+        measure: from a Service to what an analysis of it asks, and of whom.
         source: the same in words.
         counts_for_ever: the analysis sees all that was counted since the counters were reset.
     """
@@ -130,16 +134,31 @@ class Stage:
     controller: Child
     children: tuple[Child, ...]
     tasks: tuple[asyncio.Task[None], ...]
-    port: int
+    ports: Mapping[ObjectKey, int]
     kubeconfig: Path
-    metric: Json
+    measure: Callable[[ObjectKey], Json]
     source: str
     counts_for_ever: bool
 
-    def load(self, rate: int, total_max: int) -> LoadGenerator:
-        """Return load on the Service, not yet running."""
+    @property
+    def port(self) -> int:
+        """Where clients of the canaries' Service dial."""
+        return self.ports[APEX]
+
+    @property
+    def metric(self) -> Json:
+        """What the analysis of the canaries asks, and of whom."""
+        return self.measure(CANARY)
+
+    def load(self, rate: int, total_max: int, of: ObjectKey = APEX) -> LoadGenerator:
+        """Return load on a Service, not yet running."""
         return LoadGenerator(
-            "127.0.0.1", self.port, rate=rate, concurrency=CONCURRENCY, total_max=total_max, host_header="web.shop"
+            "127.0.0.1",
+            self.ports[of],
+            rate=rate,
+            concurrency=CONCURRENCY,
+            total_max=total_max,
+            host_header=f"{of.name}.{of.namespace}",
         )
 
     def apply(self, *documents: Json) -> None:
@@ -178,7 +197,7 @@ async def stage(directory: Path, pace: Pace, seed: int) -> AsyncIterator[Stage]:
     clock = LoopClock()
     cluster = SimulatedCluster(clock, seed=seed)
     pods = PodServers(seed)
-    port = free_port()
+    ports = {key: free_port() for key in (APEX, ACTIVE, PREVIEW)}
     children: list[Child] = []
     tasks: list[asyncio.Task[None]] = []
     async with (
@@ -187,7 +206,7 @@ async def stage(directory: Path, pace: Pace, seed: int) -> AsyncIterator[Stage]:
     ):
         kubeconfig = directory / "kubeconfig"
         kubeconfig.write_text(served.kubeconfig(), encoding="utf-8")
-        wire = EnvoyWire(directory, {(APEX, 80): port})
+        wire = EnvoyWire(directory, {(key, 80): port for key, port in ports.items()})
         plane = WaypointTranslator(cluster.as_manager("istiod"), clock, wire, seed=seed)
         parts: tuple[Coroutine[Any, Any, None], ...] = (
             Workloads(cluster.as_manager("kube-controller-manager"), clock, seed).run(),
@@ -203,11 +222,12 @@ async def stage(directory: Path, pace: Pace, seed: int) -> AsyncIterator[Stage]:
             children.append(controller)
             prometheus = await _prometheus(directory, envoy.admin, children)
             await controller.wait_answering(f"http://127.0.0.1:{health}/readyz")
+            measure: Callable[[ObjectKey], Json]
             if prometheus:
-                metric = prometheus_metric(pace, prometheus)
+                measure = partial(prometheus_metric, pace, prometheus)
                 source = "Prometheus, which scrapes Envoy every second"
             else:
-                metric = web_metric(pace, envoy.admin)
+                measure = partial(web_metric, pace, envoy.admin)
                 source = "Envoy's own counters as JSON (provider web; prometheus is not on the PATH)"
             yield Stage(
                 clock=clock,
@@ -217,9 +237,9 @@ async def stage(directory: Path, pace: Pace, seed: int) -> AsyncIterator[Stage]:
                 controller=controller,
                 children=tuple(children),
                 tasks=tuple(tasks),
-                port=port,
+                ports=ports,
                 kubeconfig=kubeconfig,
-                metric=metric,
+                measure=measure,
                 source=source,
                 counts_for_ever=not prometheus,
             )

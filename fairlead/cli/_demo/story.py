@@ -1,6 +1,4 @@
-"""The acts: a good version that becomes stable, a bad one that is stopped by what Envoy counts, and a secret that is
-rotated.
-"""
+"""The story: a good version that becomes stable, a bad one that is stopped by what Envoy counts, and further acts."""
 
 from __future__ import annotations
 
@@ -19,6 +17,7 @@ import aiohttp
 from fairlead import __version__
 from fairlead.cli._demo import facts as facts_
 from fairlead.cli._demo import manifests
+from fairlead.cli._demo.acts import FIRST_NUMBER, SideAct, facts_of, side_acts
 from fairlead.cli._demo.facts import REQUESTS_MIN, Facts
 from fairlead.cli._demo.manifests import (
     APEX,
@@ -33,7 +32,6 @@ from fairlead.cli._demo.manifests import (
     WEIGHTS,
     Pace,
 )
-from fairlead.cli._demo.rotation import RotationAct
 from fairlead.cli._demo.screen import WIDTH, Screen
 from fairlead.cli._demo.stage import DRAIN_SECONDS, Stage, stage
 from fairlead.cli._demo.vault import Vault, vault
@@ -52,6 +50,7 @@ LOOK_SECONDS = 0.05
 NUMBERS_SECONDS = 2.0
 WAITS_SECONDS = 0.5
 KEEP_RATE = 10
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven")
 NOTHING = LoadCounts(answers={})
 
 
@@ -132,8 +131,8 @@ class _Story:
         self._bursts: list[tuple[LoadGenerator, asyncio.Task[LoadCounts]]] = []
         self._acts = (Act(1, GOOD, WEIGHTS), Act(2, BAD, (WEIGHTS[0], 0)))
         self._witness = Witness(found, screen, self._began_at, self._burst)
-        self._rotation = RotationAct(found, screen, store)
-        self._is_rotated = False
+        self._sides = side_acts(found, screen, store)
+        self._played = 0  # of them
         self._is_promoted = False
         self._verdict = ""
         self._is_aborted = False
@@ -146,7 +145,8 @@ class _Story:
                 await self._prologue()
                 await self._act_one()
                 await self._act_two()
-                await self._act_three()
+                for number, act in enumerate(self._sides, start=FIRST_NUMBER):
+                    await self._side_act(number, act)
             except (_TooLate, ProviderError) as error:
                 broken = str(error)
                 self._screen.say("demo", broken)
@@ -176,6 +176,8 @@ class _Story:
         say("demo", f"evidence that weights are in force: Envoy's config_dump; drain: {DRAIN_SECONDS} s")
         say("demo", f"analysis asks {found.source}")
         found.apply(*manifests.surroundings(found.metric))
+        for act in self._sides:
+            await act.prepare()
         await self._until("the waypoint is ready", self._is_bound, 10)
         found.apply(manifests.rollout(FIRST, pace))
         say("demo", f"applied: Rollout {ROLLOUT} in version {FIRST}, 4 pods")
@@ -212,12 +214,12 @@ class _Story:
         await self._until(f"{REQUESTS_MIN} requests at weight 0", lambda: last.first is not None, 20)
         last.close(self._witness.counts())
 
-    async def _act_three(self) -> None:
+    async def _side_act(self, number: int, act: SideAct) -> None:
         await asyncio.sleep(2 * LOOK_SECONDS)
-        self._screen.title("Act three: a secret comes from its store, and is rotated there")
-        self._witness.act = None  # it is not about the Rollout any more
-        self._is_rotated = True
-        await self._rotation.play(lambda what, holds, seconds: self._until(what, holds, seconds, of_secret=True))
+        self._screen.title(f"Act {_WORDS[number]}: {act.title}")
+        self._witness.act = None  # it is not about the canaries any more
+        self._played += 1
+        await act.play(lambda what, holds, seconds: self._until(what, holds, seconds, act))
 
     async def _release(self, act: Act, rollout: manifests.Json) -> None:
         """Apply a version, and return once the controller has taken note of it."""
@@ -261,13 +263,13 @@ class _Story:
         self._bursts.clear()
         return any(answer.version == FIRST and answer.status == 200 for answer in probe.counts().answers)
 
-    async def _until(self, what: str, holds: Callable[[], bool], seconds: float, *, of_secret: bool = False) -> None:
+    async def _until(self, what: str, holds: Callable[[], bool], seconds: float, act: SideAct | None = None) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while not holds():
             self._stage.check()
             if loop.time() >= until:
-                who, waits = ("Rollout", self._waits) if not of_secret else ("ExternalSecret", self._rotation.waits)
+                who, waits = ("Rollout", self._waits) if act is None else (act.subject, act.waits)
                 raise _TooLate(f"after {seconds:g} s it is not true that {what}; the {who} waits for: {await waits()}")
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -332,7 +334,7 @@ class _Story:
             zero_in_api=api,
             zero_on_wire=wire,
             source=self._stage.source,
-            secret=self._rotation.found() if self._is_rotated else None,
+            sides=facts_of(self._sides, self._played),
             settings={**self._pace.as_json(), "drainSeconds": DRAIN_SECONDS},
             troubles=tuple(self._witness.troubles),
             broken=broken,

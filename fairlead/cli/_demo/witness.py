@@ -169,7 +169,8 @@ class Witness:
 
     def _on_commit(self, verb: str, resource: Any, old: Json | None, new: Json | None) -> None:
         # The writer waits: nothing is done here that could fail or take time.
-        if resource.kind in _KINDS and new is not None:
+        is_ours = new is not None and new.get("metadata", {}).get("namespace") == NAMESPACE
+        if resource.kind in _KINDS and new is not None and is_ours:
             now = self._stage.clock.now()
             self._commits.append(_Commit(at=now, kind=resource.kind, old=old or {}, new=new, counts=self.counts()))
 
