@@ -198,7 +198,8 @@ def controller_reference(
 
 def rfc3339(instant: datetime) -> str:
     """Return an instant as Kubernetes writes metav1.Time: UTC, whole seconds, `Z`."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # `isoformat` takes a third of the time of `strftime`, and there are many instants.
+    return f"{instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def rfc3339_micro(instant: datetime) -> str:
