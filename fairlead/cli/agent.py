@@ -9,6 +9,7 @@ import click
 
 from fairlead.cli._family import mapping
 from fairlead.cli._options import Connection, asynchronous, connection_options
+from fairlead.cli.agent_run import run_
 from fairlead.core.errors import SpecError
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
 
 @click.group("agent")
 def agent_() -> None:
-    """Prepare a cluster for the GitOps agent."""
+    """Prepare a cluster for the GitOps agent, and run it."""
+
+
+agent_.add_command(run_)
 
 
 @agent_.command("rbac")

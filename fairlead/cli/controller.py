@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from fairlead import __version__
+from fairlead.cli._gitops_options import gitops_options
 from fairlead.cli._options import asynchronous
 from fairlead.cli._secret_options import secret_options
 from fairlead.cli._upstream_options import SWITCH, UpstreamOptions, upstream_options
 from fairlead.cli.change import DURATION
 
 if TYPE_CHECKING:
+    from fairlead.controller.gitops_settings import GitOps
     from fairlead.secrets.settings import PlannerSettings, SecretSettings
 
 _SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -43,6 +45,10 @@ _FALLBACK_NAMESPACE = "argo-rollouts"  # as upstream, so that both look for the 
 @click.option("--secret-threads", type=click.IntRange(1, 1000), default=30, show_default=True, help="At a time.")
 @click.option("--secrets/--no-secrets", "with_secrets", default=True, show_default=True, help="Sync external secrets.")
 @secret_options
+@click.option(
+    "--gitops/--no-gitops", "with_gitops", default=False, show_default=True, help="Look after Applications, too."
+)
+@gitops_options
 @click.option("--rollout-resync", type=click.IntRange(1), default=900, show_default=True, help="Seconds.")
 @click.option(
     "--envoy-admin",
@@ -87,6 +93,8 @@ async def controller_(
     with_secrets: bool,
     secrets: SecretSettings,
     stores: PlannerSettings,
+    with_gitops: bool,
+    gitops: GitOps,
     rollout_resync: int,
     envoy_admin: tuple[str, ...],
     settle: timedelta,
@@ -136,6 +144,7 @@ async def controller_(
         election=election if leader_elect and not no_leader_elect else None,
         resync=timedelta(seconds=rollout_resync),
         prometheus_address=prometheus_address,
+        gitops=gitops if with_gitops else None,
     )
     logs.configure(level="warning" if loglevel == "warn" else loglevel, json=logformat == "json")
     await main.run(settings, kubeconfig=kubeconfig, context=context)

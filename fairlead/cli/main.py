@@ -29,7 +29,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "terminate": ("change", "End an AnalysisRun or an Experiment."),
     "lint": ("lint", "Check manifests offline: every error, with its field path."),
     "app": ("app", "List, compare, sync and follow Applications."),
-    "agent": ("agent", "Print the rights that the GitOps agent needs."),
+    "agent": ("agent", "Print the rights that the GitOps agent needs, and run it."),
     "secrets": ("secrets", "Render templates of external secrets, look into stores."),
     "crds": ("crds", "Print the custom resource definitions."),
     "manifests": ("manifests", "Print account, rights and Deployment of the controller."),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -18,7 +20,7 @@ from fairlead.agentsync._offline_secrets import SecretStore
 from fairlead.agentsync._performing import DryRuns
 from fairlead.agentsync.kinds import MANIFEST_GENERATE_PATHS
 from fairlead.agentsync.machine import Settings
-from fairlead.agentsync.offline import NoStore, OfflineStore
+from fairlead.agentsync.offline import NoStore, OfflineError, OfflineStore
 from fairlead.agentsync.reconciler import GitOpsSettings
 from fairlead.agentsync.sources import GitSettings, Sources, SourcesSettings
 from fairlead.agentsync.sources.fetching import WINDOW_SECONDS
@@ -107,6 +109,19 @@ class GitOpsProcess:
         )
         return self._part
 
+    def ended(self) -> None:
+        """The part that was made last has come to its end."""
+        self._part = None
+
+    def troubles(self) -> list[str]:
+        """Return why something may be behind, one sentence each."""
+        return self._part.troubles() if self._part is not None else []
+
+    def look(self) -> None:
+        """Take a look at the objects for the metrics."""
+        if self._part is not None:
+            self._part.look()
+
     def _gitops_settings(self) -> GitOpsSettings:
         settings, found = self._settings, self._config.configuration()
         return GitOpsSettings(
@@ -190,7 +205,7 @@ async def prepared(
         if settings.hub is not None:
             hub = await connect(kubeconfig=settings.hub.kubeconfig, context=settings.hub.context or None, hook=hook)
             control = await stack.enter_async_context(hub)
-        settings.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _private(settings.folder)
         polling = settings.polling
         # What one Application has asked a repository answers the others of the same poll, and no later one.
         window = min(WINDOW_SECONDS, polling.interval.total_seconds() or WINDOW_SECONDS)
@@ -220,6 +235,18 @@ async def prepared(
             port = await stack.enter_async_context(server.serve(settings.webhooks.host, settings.webhooks.port))
             log.info("webhooks_served", port=port)
         yield process
+
+
+def _private(folder: Path) -> None:
+    """Make the folder, or see that nobody else can write to it: what is rendered and kept lies there.
+
+    Raises:
+        OfflineError: somebody else can.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise OfflineError(f"{folder}: expected a folder of our own that nobody else can write to")
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

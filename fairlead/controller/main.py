@@ -7,9 +7,9 @@ import gc
 import signal
 import socket
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -27,6 +27,7 @@ from fairlead.runtime.leases import LeaderElection, LeaseSettings
 from fairlead.runtime.limits import Bucket, LimitedCluster
 
 if TYPE_CHECKING:
+    from fairlead.controller.gitops_main import GitOpsProcess
     from fairlead.kube.client import KubeCluster
 
 log = structlog.get_logger(__name__)
@@ -74,9 +75,13 @@ async def run(settings: Settings, *, kubeconfig: str | None = None, context: str
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
     metrics = ControllerMetrics()
     clock = SystemClock()
-    async with await connect(kubeconfig=kubeconfig, context=context, hook=metrics) as cluster:
+    async with (
+        AsyncExitStack() as stack,
+        await connect(kubeconfig=kubeconfig, context=context, hook=metrics) as cluster,
+    ):
         election = _election(cluster, clock, settings)
         limited, as_manager = _limited(cluster, clock, settings)
+        gitops = await stack.enter_async_context(_gitops(settings, cluster, clock, metrics))
         controller = ReferenceController(
             limited,
             clock,
@@ -85,9 +90,16 @@ async def run(settings: Settings, *, kubeconfig: str | None = None, context: str
             evidence=_evidence(settings),
             election=election,
             as_manager=as_manager if settings.with_secrets else None,
+            gitops=gitops.part if gitops is not None else None,
         )
         _stop_on_signals(controller)
-        health = Health(live=list, ready=controller.not_ready, look=controller.look)
+
+        def look() -> None:
+            controller.look()
+            if gitops is not None:
+                gitops.look()
+
+        health = Health(live=list, ready=controller.not_ready, look=look)
         async with serve(settings.serving, health, metrics.registry) as served:
             log.info(
                 "controller_started",
@@ -102,6 +114,57 @@ async def run(settings: Settings, *, kubeconfig: str | None = None, context: str
     log.info("controller_stopped")
 
 
+async def run_agent(settings: Settings, *, kubeconfig: str | None = None, context: str | None = None) -> None:
+    """Run the GitOps agent alone until SIGTERM or SIGINT: `settings.gitops` says how.
+
+    Raises:
+        KubeConfigError: no cluster is configured.
+    """
+    from fairlead.controller.gitops_main import prepared
+    from fairlead.controller.gitops_process import GitOpsController
+    from fairlead.kube.config import connect
+
+    assert settings.gitops is not None, "an agent without Applications has nothing to do"
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+    metrics = ControllerMetrics()
+    clock = SystemClock()
+    async with (
+        await connect(kubeconfig=kubeconfig, context=context, hook=metrics) as cluster,
+        prepared(settings.gitops, cluster, clock, metrics.registry, hook=metrics) as process,
+    ):
+        controller = GitOpsController(process, clock, election=_election(cluster, clock, settings))
+        _stop_on_signals(controller)
+        health = Health(live=list, ready=controller.not_ready, look=controller.look)
+        async with serve(settings.serving, health, metrics.registry) as served:
+            log.info(
+                "agent_started",
+                version=__version__,
+                server=cluster.host,
+                namespace=settings.gitops.namespace,
+                health_port=served.health_port,
+                metrics_port=served.metrics_port,
+            )
+            await controller.run()
+    log.info("agent_stopped")
+
+
+@asynccontextmanager
+async def _gitops(
+    settings: Settings, cluster: KubeCluster, clock: Clock, metrics: ControllerMetrics
+) -> AsyncIterator[GitOpsProcess | None]:
+    if settings.gitops is None:
+        yield None
+        return
+    from fairlead.controller.gitops_main import prepared
+
+    async with prepared(settings.gitops, cluster, clock, metrics.registry, hook=metrics) as process:
+        yield process
+
+
+class _Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
 def _limited(cluster: KubeCluster, clock: Clock, settings: Settings) -> tuple[Cluster, Callable[[str], Cluster]]:
     """Return the cluster, and the same as other field managers, asked no oftener than is allowed in all."""
     if not settings.requests.per_second:
@@ -110,7 +173,7 @@ def _limited(cluster: KubeCluster, clock: Clock, settings: Settings) -> tuple[Cl
     return LimitedCluster(cluster, bucket), lambda name: LimitedCluster(cluster.as_manager(name), bucket)
 
 
-def _stop_on_signals(controller: ReferenceController) -> None:
+def _stop_on_signals(controller: _Stoppable) -> None:
     loop = asyncio.get_running_loop()
 
     def stop(name: str) -> None:

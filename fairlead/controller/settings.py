@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from fairlead.controller.gitops_settings import GitOps
 from fairlead.secrets.settings import PlannerSettings, SecretSettings
 
 
@@ -101,3 +102,4 @@ class Settings:
     secrets: SecretSettings = field(default_factory=SecretSettings)  # how they are served
     stores: PlannerSettings = field(default_factory=PlannerSettings)  # how the stores that they come from are asked
     prometheus_address: str = ""  # for prometheus metrics that name no address
+    gitops: GitOps | None = None  # how Applications are looked after; None: not at all

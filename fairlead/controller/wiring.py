@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -69,6 +69,23 @@ _BUILT_IN_ROUTERS: Mapping[str, Callable[[RouterTools, RoutingSettings], RouterF
     GATEWAY_API_BLOCK: GatewayApiRouting,
     WAYPOINT_BLOCK: WaypointRouting,
 }
+
+
+class Part(Protocol):
+    """Something with caches of its own that runs for one term of leadership."""
+
+    async def run(self) -> None:
+        """Work until `stop` is called, or cancelled."""
+        ...
+
+    def stop(self) -> None:
+        """Begin nothing new, and let `run` return."""
+        ...
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is anything to finish."""
+        ...
 
 
 class Caches:
@@ -215,6 +232,7 @@ class _Term:
         )
         self.controllers = (rollout_controller, run_controller) if settings.with_rollouts else (run_controller,)
         self.secrets = parent._secrets()
+        self.gitops = parent._gitops(parent._fenced) if parent._gitops is not None else None
         triggers = Triggers(caches.rollouts, instance_id=settings.instance_id)
 
         def own_run(old: AnalysisRun | None, new: AnalysisRun | None) -> Wake:
@@ -271,8 +289,9 @@ class _Term:
     def stop(self) -> None:
         for controller in self.controllers:
             controller.stop()
-        if self.secrets is not None:
-            self.secrets.stop()
+        for part in (self.secrets, self.gitops):
+            if part is not None:
+                part.stop()
 
 
 class _Background:
@@ -324,6 +343,7 @@ class ReferenceController:
         election: lead only while the lease is ours; None: always.
         providers: metric providers beside the built-in and the installed ones, by name.
         as_manager: the same cluster as a field manager of that name sees it; None: external secrets are not synced.
+        gitops: makes the part that looks after Applications, given what fences a cluster; None: nobody does.
         rng: draws jitter; a seeded one makes a simulated run repeatable.
     """
 
@@ -338,6 +358,7 @@ class ReferenceController:
         election: LeaderElection | None = None,
         providers: Mapping[str, ProviderFactory] | None = None,
         as_manager: Callable[[str], Cluster] | None = None,
+        gitops: Callable[[Callable[[Cluster], Cluster]], Part] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self.clock = clock
@@ -349,6 +370,7 @@ class ReferenceController:
         self._election = election
         self._cluster = self._fenced(cluster)
         self._as_manager = as_manager
+        self._gitops = gitops
         self.caches = Caches(self._cluster, clock, self.settings, self.rng)
         self._term: _Term | None = None
         self._stopping = asyncio.Event()
@@ -418,6 +440,8 @@ class ReferenceController:
                             work.create_task(controller.run(), name=controller.name)
                         if term.secrets is not None:
                             work.create_task(self._until_stopped(term.secrets), name="secrets")
+                        if term.gitops is not None:
+                            work.create_task(self._until_stopped(term.gitops), name="gitops")
                 await term.analysis.close()
                 await term.events.stop()
                 recording.cancel()
@@ -426,13 +450,13 @@ class ReferenceController:
             term.providers.close()
             await term.background.close()
 
-    async def _until_stopped(self, secrets: SecretsPart) -> None:
+    async def _until_stopped(self, part: Part) -> None:
         """Run the part; asked to stop before its caches are filled, it has nothing to finish."""
-        running = asyncio.create_task(secrets.run(), name="secrets-part")
+        running = asyncio.create_task(part.run(), name="part")
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not running.done() and secrets.is_filled:
+            if not running.done() and part.is_filled:
                 await asyncio.wait((running,))
         finally:
             for task in (running, stopping):

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from fairlead.agentsync._auto import Timing
+from fairlead.agentsync._judgement import SystemOptions
 from fairlead.agentsync._offline_file import FileStore
 from fairlead.agentsync.machine import Settings
 from fairlead.agentsync.reconciler import GitOpsSettings
@@ -233,7 +234,11 @@ class Agent:
             SystemClock(),
             namespace=self.control_namespace,
             settings=GitOpsSettings(
-                machine=Settings(timing=self.timing), is_agent=self.hub is not None, name=self.name
+                machine=Settings(timing=self.timing),
+                # Other tests have Applications of that name in this cluster, and none of their objects is ours.
+                system=SystemOptions(installation_id=self.control_namespace),
+                is_agent=self.hub is not None,
+                name=self.name,
             ),
             offline=FileStore(self.folder / "offline.db"),
             keeps_applications=self.hub is not None,

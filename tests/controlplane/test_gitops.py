@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import itertools
+import json
 import os
+import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -18,6 +23,7 @@ from fairlead.core.objects import ObjectKey
 from fairlead.kube.config import connect
 from tests.agentsync.forge import config_map, deployment, job
 from tests.agentsync.sources.repository import Repository, has_git
+from tests.agentsync.sources.servers import http_server
 from tests.controlplane.gitops import (
     APPLICATIONS,
     CONFIG_MAPS,
@@ -30,7 +36,7 @@ from tests.controlplane.gitops import (
     manifests,
     pushed,
 )
-from tests.controlplane.plane import ControlPlane
+from tests.controlplane.plane import ControlPlane, free_ports
 
 pytestmark = [
     pytest.mark.real,
@@ -40,6 +46,7 @@ pytestmark = [
 ]
 
 _count = itertools.count(1)
+SECRETS = carried("", "v1", "Secret", "secrets")
 HOOK = "argocd.argoproj.io/hook"
 WAVE = "argocd.argoproj.io/sync-wave"
 
@@ -280,3 +287,94 @@ async def test_deletion_cascades(scene: Scene) -> None:
 
         await site.until("the Application is gone", is_gone)
         assert await site.names(CONFIG_MAPS) == [] and await site.names(DEPLOYMENTS) == []
+
+
+# --- the process ------------------------------------------------------------------------------------------------------
+
+
+def _tail(log: Path) -> str:
+    return log.read_text()[-2000:]
+
+
+@asynccontextmanager
+async def program(*arguments: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `fairlead` with these arguments until the block ends; then it is asked to stop, and does."""
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "fairlead.cli.main", *arguments, stdout=file, stderr=file
+        )
+    try:
+        yield process
+        assert process.returncode is None, f"it ended by itself: {_tail(log)}"
+        process.terminate()
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0, _tail(log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize(
+    "command", [("agent", "run"), ("controller", "--gitops", "--no-secrets")], ids=["agent", "controller"]
+)
+async def test_a_webhook_of_a_known_sender_brings_the_commit_at_once(
+    scene: Scene, control_plane: ControlPlane, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    site, repository = scene.site, scene.repository
+    secret = {"webhook.github.secret": "between-us"}
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "argocd-secret"}, "stringData": secret}
+    await site.admin.create(SECRETS, body, namespace=site.control_namespace)
+    first = repository.commit({"deploy/all.yaml": manifests(config_map("one"))})
+    webhooks, metrics = free_ports(2)
+    # Other tests have Applications of that name in this cluster, and none of their objects is ours.
+    settings = {"installationID": site.control_namespace}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": settings}
+    await site.admin.create(CONFIG_MAPS, body, namespace=site.control_namespace)
+    flags = (
+        f"--kubeconfig={control_plane.kubeconfig_for('fairlead')}",
+        f"--gitops-namespace={site.control_namespace}",
+        f"--leader-election-namespace={site.control_namespace}",
+        f"--gitops-folder={tmp_path / 'folder'}",
+        "--git-protocol=http",
+        "--git-poll=1h",
+        f"--webhook-port={webhooks}",
+        "--webhook-secret-required",
+        "--host=127.0.0.1",
+        "--healthzPort=0",
+        f"--metricsPort={metrics}",
+    )
+    async with (
+        http_server(repository.folder.parent) as host,
+        program(*command, *flags, log=tmp_path / "log"),
+        aiohttp.ClientSession() as session,
+    ):
+        address = host.url(repository.folder.name)
+        await site.application(address)
+        await site.synced(first)
+        second = repository.commit({"deploy/all.yaml": manifests(config_map("one", a="2"))})
+        payload = json.dumps({"ref": "refs/heads/main", "repository": {"html_url": address}}).encode()
+        # What a stranger sends is refused, and moves nothing.
+        url = f"http://127.0.0.1:{webhooks}/api/webhook"
+        for headers, status in (({}, 400), (signed(payload, "guessed"), 400)):
+            async with session.post(url, data=payload, headers=headers) as answer:
+                assert answer.status == status
+        async with session.get(url) as answer:
+            assert answer.status == 405
+        await asyncio.sleep(1)
+        assert (await site.read(CONFIG_MAPS, "one"))["data"] == {"a": "1"}
+        async with session.post(url, data=payload, headers=signed(payload, "between-us")) as answer:
+            assert answer.status == 200
+        await site.synced(second)
+        async with session.get(f"http://127.0.0.1:{metrics}/metrics") as answer:
+            text = await answer.text()
+        assert f'argocd_app_info{{autosync_enabled="true",dest_namespace="{site.namespace}"' in text
+        assert 'sync_status="Synced"' in text
+        assert 'argocd_app_sync_total{dry_run="false",name="web"' in text
+    assert "between-us" not in _tail(tmp_path / "log")
+
+
+def signed(payload: bytes, secret: str) -> dict[str, str]:
+    """Return the headers of a push event of GitHub."""
+    digest = hmac.new(secret.encode(), payload, "sha256").hexdigest()
+    return {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={digest}"}

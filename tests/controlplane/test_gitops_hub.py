@@ -149,11 +149,14 @@ async def scene(control_plane: ControlPlane, hub_plane: ControlPlane, tmp_path: 
         await _clean(hub_admin, "agent-one")
         await _clean(spoke_admin, "shop", "agents")
         for site, name in ((hub, "agent-one"), (spoke, "shop"), (spoke, "agents")):
-            await site.until(f"{name} is gone", lambda site=site, name=name: _is_gone(site, name))
+            await _until_gone(site, name)
 
 
-async def _is_gone(site: Site, name: str) -> bool:
-    return await site.read(NAMESPACES, name) == {}
+async def _until_gone(site: Site, name: str) -> None:
+    async def is_gone() -> bool:
+        return await site.read(NAMESPACES, name) == {}
+
+    await site.until(f"{name} is gone", is_gone)
 
 
 def _json(value: Any) -> bytes:
