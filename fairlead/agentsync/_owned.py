@@ -146,10 +146,12 @@ def _with_live_refs(
 ) -> dict[str, Any]:
     refs, found = _maps(rule.get("backendRefs")), _maps(live.get("backendRefs"))
     by_backend = {_backend(ref): ref for ref in found}
+    # A rule of none of the Services that were told is split by a rollout that was not.
+    told = {name for ref in refs if (name := ref.get("name")) in (weighted or ())}
     result = []
     for ref in refs:
         counterpart = by_backend.get(_backend(ref))
-        is_ours = weighted is None or ref.get("name") in weighted
+        is_ours = not told or ref.get("name") in told
         result.append(_with_weight_of(counterpart, ref) if counterpart is not None and is_ours else ref)
     named = {ref.get("name") for ref in refs}
     result += [ref for ref in found if ref.get("name") in added and ref.get("name") not in named]

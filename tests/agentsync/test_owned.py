@@ -63,6 +63,10 @@ def test_only_backends_of_the_rollout_where_they_are_told() -> None:
     told = frozenset(ResourceKey("", "Service", "shop", name) for name in ("stable", "canary"))
     applied = client_side_apply(wanted, live, DiffOptions(managed_by_rollouts=told))
     assert [one["weight"] for one in applied["spec"]["rules"][0]["backendRefs"]] == [80, 20, 7]
+    # Services of other rollouts alone say nothing about this rule.
+    others = frozenset({ResourceKey("", "Service", "shop", "other")})
+    applied = client_side_apply(wanted, live, DiffOptions(managed_by_rollouts=others))
+    assert [one["weight"] for one in applied["spec"]["rules"][0]["backendRefs"]] == [80, 20, 5]
 
 
 def test_services_and_rules_that_a_rollout_added_stay() -> None:

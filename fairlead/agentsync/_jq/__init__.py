@@ -92,7 +92,8 @@ class Expression:
             SpecError: it takes too much work.
         """
         try:
-            return delete(value, Evaluation(work).paths(self._node, NO_NAMES, value))
+            evaluation = Evaluation(work)
+            return delete(value, evaluation.paths(self._node, NO_NAMES, value), evaluation.spend)
         except (JqFailure, Broken):
             return value
         except (TooMuchWork, RecursionError) as error:

@@ -6,11 +6,12 @@ and the value. `del(expression)` collects the paths, and that is all that ignore
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from fairlead.agentsync._jq import nodes as syntax
-from fairlead.agentsync._jq.functions import NATIVE, formatted, prelude
+from fairlead.agentsync._jq.functions import BY_PAIRS, CHEAP, NATIVE, formatted, prelude
 from fairlead.agentsync._jq.nodes import Node
 from fairlead.agentsync._jq.scopes import NO_NAMES, Broken, Closure, Item, Items, Scope, TooMuchWork
 from fairlead.agentsync._jq.special import SPECIAL
@@ -26,8 +27,10 @@ from fairlead.agentsync._jq.values import (
     put,
     rank,
     shown,
+    size,
     truth,
 )
+from fairlead.core import regex
 
 _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": lambda one, other: bool(one == other),
@@ -44,6 +47,7 @@ class Evaluation:
 
     def __init__(self, work: int) -> None:
         self._work = work
+        self.regex_work = regex.Work()
 
     def spend(self, steps: int = 1) -> None:
         self._work -= steps
@@ -78,12 +82,14 @@ class Evaluation:
             for rest in parts(place + 1):
                 for found in self.values(part, scope, value):
                     self.spend(len(rest) // 16)
+                    self.spend(size(found) // 8)
                     yield formatted(node.format, found) + rest
 
         for text in parts(0):
             yield None, text
 
     def format(self, node: syntax.Format, _scope: Scope, _path: Path | None, value: Any) -> Items:
+        self.spend(size(value) // 8)
         yield None, formatted(node.name, value)
 
     def index(self, node: syntax.Index, scope: Scope, path: Path | None, value: Any) -> Items:
@@ -157,6 +163,7 @@ class Evaluation:
 
     def _combined(self, operator: str, left: Any, right: Any) -> Any:
         if operator in _COMPARISONS:
+            self.spend(size(left) + size(right))
             return _COMPARISONS[operator](rank(left), rank(right))
         if operator == "*" and kind(left) == "string" and kind(right) == "number":
             left, right = right, left
@@ -164,8 +171,9 @@ class Evaluation:
             times = max(0, left)
             self.spend(int(min(times * (len(right) + 1), 1e9)) // 16)
             return right * (1 if 0 < times < 1 else int(times)) if times > 0 else None
-        if isinstance(left, str | list | dict):
-            self.spend(len(left) // 16)
+        sizes = size(left), size(right)
+        is_by_pairs = operator == "-" and isinstance(left, list)
+        self.spend(math.prod(sizes) if is_by_pairs else sum(sizes) // 2)
         return _called(arithmetic, operator, (left, right))
 
     def _alternative(self, node: syntax.Binary, scope: Scope, path: Path | None, value: Any) -> Items:
@@ -198,8 +206,8 @@ class Evaluation:
                 if new is _NONE:
                     gone.append(path)
                 else:
-                    result = put(result, path, new)
-            yield None, delete(result, gone)
+                    result = put(result, path, new, self.spend)
+            yield None, delete(result, gone, self.spend)
             return
         for right in self.values(node.right, scope, value):
             result = value
@@ -211,7 +219,7 @@ class Evaluation:
                     after = before if truth(before) else right
                 else:
                     after = self._combined(node.operator[:-1], before, right)
-                result = put(result, path, after)
+                result = put(result, path, after, self.spend)
             yield None, result
 
     def paths(self, node: Node, scope: Scope, value: Any) -> list[Path]:
@@ -290,7 +298,7 @@ class Evaluation:
             yield from native(self, node.arguments, scope, path, value)
         elif found is None and (native_function := NATIVE.get(name)) is not None:
             for arguments in self.products(node.arguments, scope, value):
-                self.spend(1 + (len(value) // 8 if isinstance(value, str | list | dict) else 0))
+                self.spend(self._price(name[0], value, arguments))
                 yield None, _called(native_function, value, arguments)
         elif found is not None:
             closure, given = found
@@ -299,6 +307,12 @@ class Evaluation:
             function = prelude()[name]  # checked when it was compiled
             closure = Closure(function.parameters, function.body, NO_NAMES, True)
             yield from self._enter(closure, NO_NAMES, node, scope, path, value)
+
+    def _price(self, name: str, value: Any, arguments: tuple[Any, ...]) -> int:
+        if name in CHEAP:
+            return 1 + (len(value) // 16 if isinstance(value, str | list | dict) else 0)
+        sizes = [size(one) for one in (value, *arguments)]
+        return math.prod(sizes) if name in BY_PAIRS else sum(sizes)
 
     def products(self, nodes: tuple[Node, ...], scope: Scope, value: Any) -> Iterator[tuple[Any, ...]]:
         if not nodes:

@@ -16,7 +16,6 @@ from typing import Any, Final
 from fairlead.agentsync._jq.nodes import Define
 from fairlead.agentsync._jq.parsing import parse_definitions
 from fairlead.agentsync._jq.values import JqFailure, indices, kind, rank, shown, split, to_json
-from fairlead.core import regex
 
 _SOURCE: Final = """
 def select(f): if f then . else empty end;
@@ -149,22 +148,6 @@ def _ends(found: Any, end: Any) -> bool:
     if not isinstance(found, str) or not isinstance(end, str):
         raise JqFailure("endswith() requires string inputs")
     return found.endswith(end)
-
-
-def _test(found: Any, pattern: Any, flags: Any = None) -> bool:
-    if isinstance(pattern, list):
-        pattern, flags = (*pattern, None)[:2]
-    if not isinstance(found, str) or not isinstance(pattern, str):
-        raise JqFailure(f"{shown(found)} cannot be matched, as it is not a string")
-    prefix = ""
-    for flag in flags or "":
-        if flag not in "gnixsl":
-            raise JqFailure(f"{flags} is not a valid modifier string")
-        prefix += flag if flag in "is" else ""
-    try:
-        return regex.compile(f"(?{prefix}){pattern}" if prefix else pattern).test(found)
-    except (regex.RegexError, regex.RegexLimit) as error:
-        raise JqFailure(str(error)) from error
 
 
 def _number(found: Any) -> Any:
@@ -336,8 +319,6 @@ NATIVE: Final[Mapping[tuple[str, int], Callable[..., Any]]] = {
     ("rtrim", 0): lambda found: _text(found, "trim").rstrip(),
     ("split", 1): lambda found, by: split(_text(found, "split"), _text(by, "split")),
     ("join", 1): _join,
-    ("test", 1): _test,
-    ("test", 2): _test,
     ("add", 0): _add,
     ("reverse", 0): lambda found: found[::-1] if isinstance(found, str) else _list(found or [], "reversed")[::-1],
     ("sort", 0): lambda found: sorted(_list(found, "sorted"), key=rank),
@@ -362,3 +343,10 @@ NATIVE: Final[Mapping[tuple[str, int], Callable[..., Any]]] = {
     ("_min_by", 1): _extreme(min),
     ("_max_by", 1): _extreme(max),
 }
+
+# What a call costs: these look at the top of a value only ...
+CHEAP: Final = frozenset(
+    {"not", "type", "length", "has", "keys", "keys_unsorted", "startswith", "endswith", "ltrimstr", "rtrimstr", "floor"}
+)
+# ... these compare each part of one value with each part of another; all others go through their values once.
+BY_PAIRS: Final = frozenset({"contains", "indices", "index", "rindex"})

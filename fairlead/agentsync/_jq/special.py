@@ -9,8 +9,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from fairlead.agentsync._jq.nodes import Node
-from fairlead.agentsync._jq.scopes import Item, Items, Scope
-from fairlead.agentsync._jq.values import JqFailure, Path, Span, delete, get, kind, put
+from fairlead.agentsync._jq.scopes import Item, Items, Scope, TooMuchWork
+from fairlead.agentsync._jq.values import JqFailure, Path, Span, delete, get, kind, put, shown
+from fairlead.core import regex
 
 if TYPE_CHECKING:
     from fairlead.agentsync._jq.evaluation import Evaluation
@@ -83,13 +84,36 @@ def _delpaths(work: Evaluation, arguments: tuple[Node, ...], scope: Scope, _path
     for found in work.values(arguments[0], scope, value):
         if not isinstance(found, list):
             raise JqFailure("Paths must be specified as an array")
-        yield None, delete(value, [_path_value(one) for one in found])
+        yield None, delete(value, [_path_value(one) for one in found], work.spend)
 
 
 def _setpath(work: Evaluation, arguments: tuple[Node, ...], scope: Scope, _path: Path | None, value: Any) -> Items:
     for new in work.values(arguments[1], scope, value):
         for found in work.values(arguments[0], scope, value):
-            yield None, put(value, _path_value(found), new)
+            yield None, put(value, _path_value(found), new, work.spend)
+
+
+def _test(work: Evaluation, arguments: tuple[Node, ...], scope: Scope, _path: Path | None, value: Any) -> Items:
+    for found in work.products(arguments, scope, value):
+        pattern, flags = (*found[0], None)[:2] if isinstance(found[0], list) and found[0] else (*found, None)[:2]
+        if not isinstance(value, str) or not isinstance(pattern, str):
+            raise JqFailure(f"{shown(value)} cannot be matched, as it is not a string")
+        work.spend(1 + (len(value) + len(pattern)) // 2)
+        try:
+            yield None, regex.compile(_flagged(pattern, flags)).test(value, work=work.regex_work)
+        except regex.RegexLimit as error:
+            raise TooMuchWork from error
+        except regex.RegexError as error:
+            raise JqFailure(str(error)) from error
+
+
+def _flagged(pattern: str, flags: Any) -> str:
+    if flags is None:
+        return pattern
+    if not isinstance(flags, str) or set(flags) - set("gnixsl"):
+        raise JqFailure(f"{flags} is not a valid modifier string")
+    chosen = "".join(sorted(set(flags) & set("is")))
+    return f"(?{chosen}){pattern}" if chosen else pattern
 
 
 def _range(work: Evaluation, arguments: tuple[Node, ...], scope: Scope, _path: Path | None, value: Any) -> Items:
@@ -115,6 +139,8 @@ SPECIAL: Final[dict[tuple[str, int], Callable[..., Items]]] = {
     ("path", 1): _path,
     ("delpaths", 1): _delpaths,
     ("setpath", 2): _setpath,
+    ("test", 1): _test,
+    ("test", 2): _test,
     ("range", 1): _range,
     ("range", 2): _range,
     ("range", 3): _range,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+Spend = Callable[[int], None]  # takes steps from the work that is left
 Path = tuple[Any, ...]  # names, numbers, and slices as `Span`
 _KINDS = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_PLACE_MAX = 100_000
 _TEXT_MAX = 11  # characters of a value in a message, as jq shows it
 
 
@@ -31,9 +34,28 @@ def kind(found: Any) -> str:
     return "null" if found is None else _KINDS[type(found)]
 
 
+def size(found: Any) -> int:
+    """Return how much work it is to go through a value: its parts, and its characters by the dozen."""
+    total, waiting = 0, [found]
+    while waiting:
+        one = waiting.pop()
+        total += 1
+        if isinstance(one, str):
+            total += len(one) // 16
+        elif isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            waiting.extend(one.values())
+    return total
+
+
 def shown(found: Any) -> str:
     """Return a value as messages name it: its type, and its text if short."""
-    text = to_json(found)
+    text = ""
+    for part in _ENCODER.iterencode(_whole(found) if isinstance(found, float) else found):
+        text += part
+        if len(text) > _TEXT_MAX:
+            break
     text = text if len(text) <= _TEXT_MAX else f"{text[: _TEXT_MAX - 1]}..."
     return f"{kind(found)} ({text})"
 
@@ -190,12 +212,13 @@ def get(found: Any, path: Iterable[Any]) -> Any:
     return found
 
 
-def put(found: Any, path: Path, value: Any) -> Any:
+def put(found: Any, path: Path, value: Any, spend: Spend) -> Any:
     """Return `found` with the value at the path; what is missing on the way is made."""
     if not path:
         return value
     key, rest = path[0], path[1:]
-    inner = put(at(found, key), rest, value)
+    inner = put(at(found, key), rest, value, spend)
+    spend(_breadth(found))
     if isinstance(key, Span):
         if not isinstance(inner, list):
             raise JqFailure("A slice of an array can only be assigned another array")
@@ -210,17 +233,22 @@ def put(found: Any, path: Path, value: Any) -> Any:
         place += len(result)
         if place < 0:
             raise JqFailure("Out of bounds negative array index")
-    if place > 100_000:
+    if place > _PLACE_MAX:
         raise JqFailure("Array index too large")
+    spend(place // 8)
     result += [None] * (place + 1 - len(result))
     result[place] = inner
     return result
 
 
-def delete(found: Any, paths: Iterable[Path]) -> Any:
+def _breadth(found: Any) -> int:
+    return 1 + len(found) // 8 if isinstance(found, list | dict) else 1
+
+
+def delete(found: Any, paths: Iterable[Path], spend: Spend) -> Any:
     """Return `found` without what lies at the paths; parts that lose nothing stay the very same objects."""
     for path in sorted(set(paths), key=_path_rank, reverse=True):
-        found = _deleted(found, path)
+        found = _deleted(found, path, spend)
     return found
 
 
@@ -228,14 +256,15 @@ def _path_rank(path: Path) -> list[Any]:
     return [(5, key[0] or 0) if isinstance(key, Span) else rank(key) for key in path]
 
 
-def _deleted(found: Any, path: Path) -> Any:
+def _deleted(found: Any, path: Path, spend: Spend) -> Any:
+    spend(_breadth(found))
     if not path or found is None:
         return None
     key, rest = path[0], path[1:]
     if rest:
         before = at(found, key)
-        inner = _deleted(before, rest) if before is not None else None
-        return found if inner is before else put(found, (key,), inner)
+        inner = _deleted(before, rest, spend) if before is not None else None
+        return found if inner is before else put(found, (key,), inner, spend)
     if isinstance(found, dict) and isinstance(key, str):
         return {name: value for name, value in found.items() if name != key} if key in found else found
     if isinstance(found, list) and isinstance(key, Span):
