@@ -16,6 +16,7 @@ from typing import Any, Protocol, assert_never
 import structlog
 
 from fairlead.agentsync._live import LiveObject, LiveView
+from fairlead.agentsync._refusals import told
 from fairlead.agentsync._waves import defined_kind
 from fairlead.agentsync._writes import (
     applied,
@@ -469,7 +470,7 @@ def _result(apply: Apply, message: str) -> Result:
 
 
 def _failed(key: ResourceKey, phase: SyncPhase, error: Exception) -> Result:
-    return Result(key=key, phase=phase, status=ResultCode.SYNC_FAILED, message=str(error))
+    return Result(key=key, phase=phase, status=ResultCode.SYNC_FAILED, message=told(key, error))
 
 
 def _failures(results: tuple[Result, ...]) -> tuple[Result, ...]:
