@@ -10,8 +10,9 @@ import pytest
 
 import fairlead.agentsync
 import fairlead.agentsync.sources
-from fairlead.agentsync import DirectorySource, HelmSource, Source, render
+from fairlead.agentsync import Source, render
 from fairlead.agentsync.sources import RenderError, SourceError
+from fairlead.agentsync.spec import DirectorySource, HelmSource
 from tests.agentsync.sources.folders import folder
 from tests.agentsync.sources.repository import config_map
 
