@@ -41,7 +41,10 @@ events = st.one_of(
     st.tuples(st.just("live"), st.booleans()),
     st.tuples(st.just("project"), st.booleans()),
     st.tuples(st.just("time"), st.integers(min_value=0, max_value=400)),
-    st.tuples(st.just("crash"), st.none()),
+    st.tuples(st.just("crash"), st.integers(min_value=0, max_value=3)),
+    st.tuples(st.just("slow"), st.booleans()),
+    st.tuples(st.just("deliver"), st.none()),
+    st.tuples(st.just("restart"), st.none()),
     st.tuples(st.just("step"), st.integers(min_value=1, max_value=6)),
 )
 
@@ -113,15 +116,22 @@ class Story:
                 world.project = self.project if is_there else None
             case "time", int() as seconds:
                 world.now += timedelta(seconds=seconds)
-            case "crash", _:
-                self.step(store=False)
+            case "crash", int() as actions:
+                self.step(store=False, actions_max=actions)
+                world.forget()
+            case "slow", bool() as is_slow:
+                world.is_slow = is_slow
+            case "deliver", _:
+                world.deliver()
+            case "restart", _:
+                world.forget()
             case "step", int() as count:
                 for _ in range(count):
                     self.step()
 
-    def step(self, *, store: bool = True) -> None:
+    def step(self, *, store: bool = True, actions_max: int | None = None) -> None:
         before = copy.deepcopy(self.world.objects)
-        decision = self.world.step(store=store)
+        decision = self.world.step(store=store, actions_max=actions_max)
         self.check(before, decision.actions)
 
     def check(self, before: dict[ResourceKey, Object], actions: tuple[object, ...]) -> None:
@@ -170,6 +180,41 @@ def test_no_order_of_events_breaks_an_invariant(automated: bool, happenings: lis
         story.step()
 
 
+meanwhile = st.one_of(
+    st.tuples(st.just("commit"), commits),
+    st.tuples(st.just("hooks"), commits),
+    st.tuples(st.just("break"), st.none()),
+    st.tuples(st.just("refresh"), st.just("hard")),
+    st.tuples(st.just("finish"), st.just(True)),
+    st.tuples(st.just("time"), st.integers(min_value=0, max_value=200)),
+    st.tuples(st.just("restart"), st.none()),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(happenings=st.lists(meanwhile, min_size=2, max_size=8))
+def test_a_sync_that_takes_its_time_applies_one_commit_whatever_is_committed_meanwhile(
+    happenings: list[tuple[str, object]],
+) -> None:
+    story = Story(automated=False)
+    world = story.world
+    story.commit([("one", "0"), ("two", "1"), ("three", "2")], job("before", "PreSync"))
+    world.ask(prune=True)
+    pinned = world.head
+    for _ in range(6):
+        story.step()
+    for what, detail in happenings:
+        story.happen(what, detail)
+        for _ in range(4):
+            story.step()
+    story.happen("finish", True)
+    for _ in range(30):
+        world.now += timedelta(seconds=3)
+        story.step()
+    assert world.phase == "Succeeded"
+    assert {world.get("ConfigMap", name)["data"]["commit"] for name in NAMES} == {pinned}  # type: ignore[index]
+
+
 @settings(max_examples=25, deadline=None)
 @given(happenings=st.lists(events, max_size=20))
 def test_when_the_faults_stop_the_last_commit_lives_and_stays(happenings: list[tuple[str, object]]) -> None:
@@ -180,6 +225,8 @@ def test_when_the_faults_stop_the_last_commit_lives_and_stays(happenings: list[t
     world = story.world
     world.is_git_up, world.is_live_known, world.project = True, True, story.project
     world.rejected_late.clear()
+    world.is_slow = False
+    world.deliver()
     if world.phase == "Running":
         world.app["status"]["operationState"]["phase"] = "Terminating"
     story.commit([("one", "1"), ("three", "0")])

@@ -149,6 +149,7 @@ class World:
     others: dict[ResourceKey, str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     decision: ApplicationDecision | None = None
+    is_slow: bool = False  # renders come back when `deliver` says so
 
     def __post_init__(self) -> None:
         default = {
@@ -162,6 +163,7 @@ class World:
         }
         self.rendering = Rendering()
         self.operation = Rendering()
+        self.asked: list[Render] = []
         self.results: list[Result] = []
         self.acted_at: datetime | None = None
         self.writes = 0
@@ -274,8 +276,12 @@ class World:
             others=self.others,
         )
 
-    def step(self, *, perform: bool = True, store: bool = True) -> ApplicationDecision:
-        """Decide once, carry out the actions, store the decision."""
+    def step(self, *, perform: bool = True, store: bool = True, actions_max: int | None = None) -> ApplicationDecision:
+        """Decide once, carry out the actions, store the decision.
+
+        Args:
+            actions_max: carry out only so many: the process dies then.
+        """
         found = APPLICATIONS.decode(msgspec.json.encode(self.app))
         subject, status = prepare(found), self.status
         seen = self.observe()
@@ -286,7 +292,7 @@ class World:
         if store:
             self.rendering = replace(self.rendering, answered="")
         if perform:
-            results = self._perform(decision.actions)
+            results = self._perform(decision.actions[:actions_max])
         if store:
             self.results = results
             patch = application_patch(subject, status, decision)
@@ -337,7 +343,7 @@ class World:
     def _do(self, action: Action) -> list[Result]:
         match action:
             case Render():
-                self._render(action)
+                self._ask(action)
                 return []
             case DryRun(applies=applies):
                 return [self._apply(one, dry_run=True) for one in applies]
@@ -366,6 +372,27 @@ class World:
                 for one in removals:
                     self._delete(one)
                 return []
+
+    def deliver(self) -> None:
+        """Let all renders that are under way come to their end."""
+        asked, self.asked = self.asked, []
+        for action in asked:
+            self._render(action)
+
+    def forget(self) -> None:
+        """Start the process anew: what it had in memory is lost."""
+        self.rendering, self.operation, self.asked = Rendering(), Rendering(), []
+        self.results, self.acted_at = [], None
+
+    def _ask(self, action: Render) -> None:
+        if not self.is_slow:
+            self._render(action)
+            return
+        self.asked = [one for one in self.asked if one.for_operation != action.for_operation] + [action]
+        if action.for_operation:
+            self.operation = Rendering(in_flight=True)
+        else:
+            self.rendering = replace(self.rendering, in_flight=True)
 
     def _render(self, action: Render) -> None:
         sha = (action.revisions[0] if action.revisions else self.head) or self.head
