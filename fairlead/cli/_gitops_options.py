@@ -67,6 +67,7 @@ def gitops_options(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="file[:PATH]|secret[:NAMESPACE]|none",
         help="Where the last good state is kept for the time when Git or the hub cannot be reached.",
     )
+    @click.option("--webhook-host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104
     @click.option("--webhook-port", type=click.IntRange(0, 65535), help="Listen for webhooks of Git hosts there.")
     @click.option(
         "--webhook-secret-required",
@@ -75,6 +76,13 @@ def gitops_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option(
         "--sync-timeout", type=DURATION, default="0s", show_default=True, help="0s: a sync may take for ever."
+    )
+    @click.option(
+        "--sync-wave-delay",
+        type=DURATION,
+        default="2s",
+        show_default=True,
+        help="Pause after each wave but the last, so that other controllers can react.",
     )
     @click.option(
         "--sync-dry-run",
@@ -101,9 +109,11 @@ def gitops_options(command: Callable[..., Any]) -> Callable[..., Any]:
         git_poll_hard: timedelta,
         protocols: tuple[str, ...],
         offline_store: str,
+        webhook_host: str,
         webhook_port: int | None,
         webhook_secret_required: bool,
         sync_timeout: timedelta,
+        sync_wave_delay: timedelta,
         sync_dry_run: str,
         application_threads: int,
         **rest: Any,
@@ -128,8 +138,9 @@ def gitops_options(command: Callable[..., Any]) -> Callable[..., Any]:
             offline_path=place if kind is OfflineKind.FILE else "",
             offline_namespace=(place if kind is OfflineKind.SECRET else "") or gitops_namespace,
             polling=Polling(interval=git_poll, jitter=git_poll_jitter, hard=git_poll_hard),
-            webhooks=Webhooks(port=webhook_port, is_secret_required=webhook_secret_required),
+            webhooks=Webhooks(host=webhook_host, port=webhook_port, is_secret_required=webhook_secret_required),
             sync_timeout=sync_timeout,
+            wave_delay=sync_wave_delay,
             server_dry_runs=sync_dry_run == "server",
             protocols=frozenset(protocols),
             workers=application_threads,

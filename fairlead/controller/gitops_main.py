@@ -126,7 +126,7 @@ class GitOpsProcess:
         settings, found = self._settings, self._config.configuration()
         return GitOpsSettings(
             machine=Settings(
-                timing=replace(found.timing, sync_timeout=settings.sync_timeout),
+                timing=replace(found.timing, sync_timeout=settings.sync_timeout, wave_delay=settings.wave_delay),
                 control_namespace=settings.namespace,
                 is_excluded=found.is_excluded,
             ),

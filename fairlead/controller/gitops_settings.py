@@ -72,6 +72,7 @@ class GitOps:
         offline_path: of the file; empty: `offline.db` in the folder.
         offline_namespace: of the Secrets, in this cluster.
         sync_timeout: after that a running sync is terminated; 0: never.
+        wave_delay: pause after each wave but the last.
         server_dry_runs: whether the dry run before a sync asks the server, so that one bad object keeps all from being
             applied; twice the requests.
         protocols: that git may speak.
@@ -90,6 +91,7 @@ class GitOps:
     polling: Polling = field(default_factory=Polling)
     webhooks: Webhooks = field(default_factory=Webhooks)
     sync_timeout: timedelta = timedelta(0)
+    wave_delay: timedelta = timedelta(seconds=2)  # upstream's ARGOCD_SYNC_WAVE_DELAY
     server_dry_runs: bool = False
     protocols: frozenset[str] = frozenset({"https", "ssh"})
     workers: int = 20
