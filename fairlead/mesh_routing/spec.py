@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from fairlead.core import selectors
 from fairlead.core.durations import parse_go_duration
@@ -37,8 +38,7 @@ _UNSUPPORTED = ("tcpRoute", "tlsRoute")
 _DEDICATED_RULE = "split"  # name of the rule in a route of our own
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingSettings:
+class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the controller for its routers.
 
     Attributes:
@@ -62,16 +62,14 @@ class RoutingSettings:
     write_attempts: int = 5
 
 
-@dataclass(frozen=True, slots=True)
-class InProgressLabel:
+class InProgressLabel(msgspec.Struct, frozen=True):
     """The label that a route carries while its rollout is in progress."""
 
     key: str = IN_PROGRESS_KEY
     value: str = IN_PROGRESS_VALUE
 
 
-@dataclass(frozen=True, slots=True)
-class RouteRef:
+class RouteRef(msgspec.Struct, frozen=True):
     """A route by its kind (plural) and key."""
 
     plural: str
@@ -85,8 +83,7 @@ class RouteRef:
         return f"{self.kind.kind} {self.key}"
 
 
-@dataclass(frozen=True, slots=True)
-class RouteSelector:
+class RouteSelector(msgspec.Struct, frozen=True):
     """Routes of a kind (plural) by their labels."""
 
     plural: str
@@ -96,8 +93,7 @@ class RouteSelector:
         return f"{ROUTE_KINDS[self.plural].kind} with {selectors.format_selector(self.terms) or 'any labels'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayApiSpec:
+class GatewayApiSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The `argoproj-labs/gatewayAPI` block.
 
     Attributes:
@@ -111,8 +107,7 @@ class GatewayApiSpec:
     label: InProgressLabel | None = InProgressLabel()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaypointSpec:
+class WaypointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The `fairlead/waypoint` block.
 
     Attributes:
