@@ -51,6 +51,15 @@ def is_pattern(text: str) -> bool:
     return any(character in text for character in r"*?[{\!")
 
 
+def is_glob(pattern: str) -> bool:
+    """Return whether `glob` can understand a pattern; what it cannot, it matches with nothing.
+
+    >>> is_glob("*.{yaml,yml}"), is_glob("*.{yaml")
+    (True, False)
+    """
+    return _translated(pattern, "", True) is not None
+
+
 def name_matches(pattern: str, text: str) -> bool:
     """Return whether a name is meant by `/a regular expression/` (somewhere in it), or by a glob."""
     if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):

@@ -56,16 +56,11 @@ class ChartFiles:
         self._copy = folder / "copy"
         self._copied: dict[str, str] = {}
         self._dependencies: list[str] = []
-        self._warnings: list[str] = []
 
     @property
     def chart(self) -> Path:
         """Where the chart's copy is."""
         return self._copy / self._root if self._root else self._copy
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(self._warnings)
 
     def dependencies(self) -> list[str]:
         """Return the repositories that the chart's dependencies come from."""

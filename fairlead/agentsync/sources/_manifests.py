@@ -15,6 +15,7 @@ _LOOKS_LIKE_A_MANIFEST: Final = tuple(
     re.compile(rf"(?m)^\s*[\"']?{name}[\"']?\s*:") for name in ("apiVersion", "kind", "metadata")
 )
 _LISTS_DEPTH_MAX: Final = 16
+DEPTH_MAX: Final = YamlLimits().depth
 
 
 class NotManifests(RenderError):
@@ -29,15 +30,20 @@ class NotManifests(RenderError):
         self.has_good_part = has_good_part
 
 
-def read_yaml(content: bytes, limits: YamlLimits | None = None) -> list[Object]:
+def read_yaml(content: bytes, limits: YamlLimits | None = None, *, is_strict: bool = True) -> list[Object]:
     """Return the objects of a YAML text; empty documents are none, and lists are kept as they are.
+
+    Args:
+        content: UTF-8.
+        limits: how much it may hold.
+        is_strict: whether a key that is there twice is an error.
 
     Raises:
         NotManifests: it does not parse, or a document has no kind.
     """
     found: list[Object] = []
     try:
-        for document in read_documents(content, limits):
+        for document in read_documents(content, limits, is_strict=is_strict):
             if document is None:
                 continue
             if not isinstance(document, dict):
@@ -61,13 +67,45 @@ def read_json(name: str, content: bytes) -> list[Object]:
     try:
         text = content.decode("utf-8-sig").strip()
         found, end = _JSON.raw_decode(text)
+        if text.count("{") + text.count("[") > DEPTH_MAX:
+            check_depth(found)
     except (ValueError, RecursionError) as error:
         raise RenderError(f'Failed to unmarshal "{name}": {_json_problem(error)}') from None
+    if "\\u" in text:
+        found = _sound(found)
     if text[end:].strip():
         raise RenderError(f'Found multiple objects in "{name}". Only single objects are allowed in JSON files.')
     if not isinstance(found, dict) or not isinstance(found.get("kind"), str) or not found["kind"]:
         raise RenderError(f"Failed to unmarshal \"{name}\": Object 'Kind' is missing")
     return [found]
+
+
+def check_depth(value: Any) -> None:
+    """Refuse what is nested too deeply for those who walk through it.
+
+    Raises:
+        RecursionError: it is.
+    """
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return
+    raise RecursionError
+
+
+def _sound(value: Any) -> Any:
+    """Return a value whose texts are Unicode: half a surrogate pair becomes a question mark, as nobody can store it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_sound(key): _sound(inner) for key, inner in value.items()}
+    return [_sound(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _no_constant(text: str) -> float:

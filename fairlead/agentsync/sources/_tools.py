@@ -14,7 +14,7 @@ from fairlead.agentsync.sources._tree import TreeLimits, source_directory
 from fairlead.agentsync.sources.directory import DirectoryLimits, Manifests, ParsedFiles, render_directory
 from fairlead.agentsync.sources.helm import HelmInputs, HelmSettings, render_helm
 from fairlead.agentsync.sources.kustomize import KustomizeSettings, kustomization_file, render_kustomize
-from fairlead.agentsync.sources.port import Rendered, RenderRequest, SourceError, SourceType, Tree
+from fairlead.agentsync.sources.port import Rendered, RenderRequest, SourceError, SourceType, Tree, printable
 
 if TYPE_CHECKING:
     from fairlead.agentsync.spec import Source
@@ -80,7 +80,12 @@ class Tools:
         request = replace(request, source=source)
         kind = explicit_type(source) or await discovered_type(tree, root)
         found = await self._manifests(kind, tree, request, references, credentials)
-        return Rendered(objects=found.objects, revision=request.revision, source_type=kind, warnings=found.warnings)
+        return Rendered(
+            objects=found.objects,
+            revision=request.revision,
+            source_type=kind,
+            warnings=tuple(map(printable, found.warnings)),
+        )
 
     async def _manifests(
         self,

@@ -62,8 +62,13 @@ class YamlLimits:
     depth: int = 200
 
 
-def read_documents(content: bytes, limits: YamlLimits | None = None) -> Iterator[Any]:
+def read_documents(content: bytes, limits: YamlLimits | None = None, *, is_strict: bool = True) -> Iterator[Any]:
     """Yield the documents of a file, one by one, so that those before a fault are known; null for an empty one.
+
+    Args:
+        content: UTF-8.
+        limits: how much it may hold.
+        is_strict: whether a key that is there twice is an error; else the last one counts.
 
     Raises:
         YamlError: at the fault, or at the bound.
@@ -77,7 +82,7 @@ def read_documents(content: bytes, limits: YamlLimits | None = None) -> Iterator
         raise YamlError(f"byte {error.start} is not UTF-8") from None
     loader = _Loader(text)
     try:
-        yield from _Reader(loader, limits or YamlLimits()).documents()
+        yield from _Reader(loader, limits or YamlLimits(), is_strict).documents()
     except yaml.YAMLError as error:
         raise YamlError(_problem(error, text)) from None
     finally:
@@ -117,7 +122,8 @@ def _is_tab(text: str, line: int) -> bool:
 class _Reader:
     """Builds values from events."""
 
-    def __init__(self, loader: Any, limits: YamlLimits) -> None:
+    def __init__(self, loader: Any, limits: YamlLimits, is_strict: bool) -> None:
+        self._is_strict = is_strict
         self._next = loader.get_event
         self._limits = limits
         self._left = limits.values
@@ -180,7 +186,7 @@ class _Reader:
                 merged += self._merged(event, depth)
                 continue
             key = self._key(event)
-            if key in own:
+            if key in own and self._is_strict:
                 raise YamlError(f"{_line(event)}key {_shown(key)} is there twice in one map")
             own[key] = self._value(self._next(), depth + 1)
         if not merged:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from fairlead.agentsync._globs import glob
+from fairlead.agentsync._globs import glob, is_glob
 from fairlead.agentsync.resources import Object
 from fairlead.agentsync.sources._manifests import NotManifests, flatten, looks_like_a_manifest, read_json, read_yaml
 from fairlead.agentsync.sources._tree import BrokenLink, check_pointer, is_directory, real_path, source_directory
@@ -110,6 +110,7 @@ async def render_directory(
     """
     limits = limits or DirectoryLimits()
     warnings: list[str] = []
+    _check_globs(options)
     files = await _files(tree, await source_directory(tree, path), options, warnings)
     total = sum(entry.size for _, entry in files)
     if total > limits.files_bytes:
@@ -120,6 +121,13 @@ async def render_directory(
         if len(objects) > limits.objects:
             raise SourceError(f"more than {limits.objects} objects")
     return Manifests(objects=tuple(objects), warnings=tuple(warnings))
+
+
+def _check_globs(options: DirectorySource | None) -> None:
+    """Refuse a glob that stands for nothing: a slip in `exclude` must not add objects."""
+    for name, pattern in (("include", options.include), ("exclude", options.exclude)) if options is not None else ():
+        if pattern and not is_glob(pattern):
+            raise SourceError(f"directory.{name}: {pattern!r} is no glob")
 
 
 def _taken_apart(name: str, found: Sequence[Object]) -> list[Object]:

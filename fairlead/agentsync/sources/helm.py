@@ -114,7 +114,8 @@ async def render_helm(
     if ended.code:
         raise RenderError(f"helm template {path or '.'} failed: {_said(ended, files)}")
     try:
-        return Manifests(objects=tuple(flatten(read_yaml(ended.output))), warnings=files.warnings)
+        # Helm itself takes the last of equal keys, and charts that rely on that are common.
+        return Manifests(objects=tuple(flatten(read_yaml(ended.output, is_strict=False))))
     except RenderError as error:
         raise RenderError(f"helm template {path or '.'}: {error}") from error
 

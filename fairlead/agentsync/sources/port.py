@@ -22,11 +22,19 @@ if TYPE_CHECKING:
     from fairlead.agentsync.spec import Source
 
 
+def printable(text: str) -> str:
+    """Return a text that can be stored and shown: names of files may be no text at all."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 class SourceError(FairleadError):
     """Desired state cannot be had; the message is one line for a person, without any credential.
 
     Whoever catches it keeps what it had: a source that fails changes nothing live.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class RepositoryError(SourceError):

@@ -232,6 +232,13 @@ async def test_row_45_templates(template: str, message: str, tree: Path, helm: P
         await templated(tree, helm)
 
 
+async def test_the_last_of_equal_keys_counts_as_for_helm(tree: Path, helm: Path) -> None:
+    text = "apiVersion: v1\nkind: Service\nmetadata: {name: a, labels: {a: b}, labels: {c: d}}\n"
+    (tree / "charts/web/templates/twice.yaml").write_text(text)
+    (found,) = [each for each in await templated(tree, helm) if each["kind"] == "Service"]
+    assert found["metadata"]["labels"] == {"c": "d"}
+
+
 async def test_row_45_a_template_that_asks_for_the_moon(tree: Path, helm: Path) -> None:
     (tree / "charts/web/templates/bad.yaml").write_text("{{ range until 2000000000 }}{{ end }}")
     settings = ToolSettings(helm=HelmSettings(program=str(helm), limits=Limits(memory_bytes=400_000_000)))
