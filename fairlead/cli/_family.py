@@ -171,7 +171,10 @@ def number(found: Manifest | None, *path: str) -> int:
 
 
 def tags_of(family: Family, replica_set: Manifest) -> tuple[str, ...]:
-    """Return what a ReplicaSet is to its Rollout: `stable`, `canary`; of a blue-green one also `active`, `preview`."""
+    """Return what a ReplicaSet is to its Rollout: `stable`, `canary`; of a blue-green one also `active`, `preview`.
+
+    Where two Services take turns, also which of them leads to it: `ping` or `pong`.
+    """
     status, own = status_of(family.rollout), pod_hash(replica_set)
     if not own:
         return ()
@@ -183,6 +186,10 @@ def tags_of(family: Family, replica_set: Manifest) -> tuple[str, ...]:
         tags += ["preview"] if own == selected.get("previewSelector") and not is_active else []
     elif not tags and own == status.get("currentPodHash"):
         tags.append("canary")
+    if tags and "pingPong" in canary_of(family.rollout):
+        turn = "ping" if mapping(status.get("canary")).get("stablePingPong") == "ping" else "pong"
+        other = "pong" if turn == "ping" else "ping"
+        tags.append(turn if "stable" in tags else other)
     return tuple(tags)
 
 

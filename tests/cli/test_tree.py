@@ -146,6 +146,23 @@ def test_tags_of_a_blue_green_rollout(selected: dict[str, str], old: tuple[str, 
 
 
 @pytest.mark.parametrize(
+    ("turn", "stable", "old", "new"),
+    [
+        pytest.param("ping", "old", ("stable", "ping"), ("canary", "pong"), id="ping-is-stable"),
+        pytest.param("pong", "old", ("stable", "pong"), ("canary", "ping"), id="pong-is-stable"),
+        pytest.param("", "old", ("stable", "pong"), ("canary", "ping"), id="nothing-is-said"),
+        pytest.param("pong", "new", (), ("stable", "pong"), id="at-rest"),
+    ],
+)
+def test_tags_where_two_services_take_turns(turn: str, stable: str, old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    pair = {"pingService": "a", "pongService": "b"}
+    status = {"currentPodHash": "new", "stableRS": stable, "canary": {"stablePingPong": turn}}
+    found = family(manifest("cart", spec={"strategy": {"canary": {"pingPong": pair}}}, status=status))
+    tags = {one.metadata.name: _family.tags_of(found, one) for one in found.replica_sets}
+    assert tags == {"old": old, "new": new}
+
+
+@pytest.mark.parametrize(
     ("status", "shown"),
     [
         pytest.param({"observedGeneration": "1"}, "waiting for rollout spec update to be observed", id="not-observed"),
