@@ -14,7 +14,6 @@ from fairlead.agentsync._comparing import Comparison
 from fairlead.agentsync.actions import Depth
 from fairlead.agentsync.observation import Desired, Rendering
 from fairlead.agentsync.operation import InitiatedBy, Operation, SyncOperation, SyncResource
-from fairlead.agentsync.resources import Object
 from fairlead.agentsync.spec import AUTO_RETRY_LIMIT, ApplicationSpec, Automated, RetryStrategy, Source
 from fairlead.agentsync.status import (
     ApplicationStatus,
@@ -23,6 +22,7 @@ from fairlead.agentsync.status import (
     ResourceStatus,
     SyncCode,
     to_json,
+    without_nulls,
 )
 from fairlead.core.decision import Event, earliest
 
@@ -123,15 +123,7 @@ def same_sources(one: tuple[Source, ...], other: tuple[Source, ...]) -> bool:
     """Return whether sources are the same; a status cannot hold the `null`s that values may have."""
     if one == other:
         return True
-    return [_without_nulls(to_json(source)) for source in one] == [_without_nulls(to_json(source)) for source in other]
-
-
-def _without_nulls(found: Object) -> Object:
-    return {
-        key: _without_nulls(inner) if isinstance(inner, dict) else inner
-        for key, inner in found.items()
-        if inner is not None
-    }
+    return [without_nulls(to_json(source)) for source in one] == [without_nulls(to_json(source)) for source in other]
 
 
 # -- when to sync by itself --------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from datetime import datetime
 import msgspec
 
 from fairlead.agentsync import _sync
-from fairlead.agentsync._auto import Timing, kitchen, retry_delay
+from fairlead.agentsync._auto import Timing, kitchen, retry_delay, same_sources
 from fairlead.agentsync._comparing import Comparison
 from fairlead.agentsync._tasks import Course, build_tasks
 from fairlead.agentsync.actions import Action
@@ -94,11 +94,13 @@ def begin(operation: Operation, now: datetime) -> OperationState:
 
 
 def sources_of(state: OperationState, spec: ApplicationSpec) -> tuple[Source, ...]:
-    """Return what an operation syncs: what it is pinned to, else what it asks for, else what the spec says."""
-    if state.sync_result is not None and state.sync_result.all_sources:
-        return state.sync_result.all_sources
-    sync = state.operation.sync
-    return (sync.all_sources if sync is not None else ()) or spec.all_sources
+    """Return what an operation syncs: what it is pinned to, else what it asks for, else what the spec says.
+
+    Where that is the same, the spec has it in full: values may hold a `null`, which a status cannot.
+    """
+    sync, result = state.operation.sync, state.sync_result
+    found = (result.all_sources if result is not None else ()) or (sync.all_sources if sync is not None else ())
+    return spec.all_sources if not found or same_sources(found, spec.all_sources) else found
 
 
 def revisions_of(state: OperationState, spec: ApplicationSpec) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from fairlead.agentsync.kinds import DELETION_APPROVED, REFRESH, Application
 from fairlead.agentsync.operation import Operation, decode_operation
 from fairlead.agentsync.resources import Object, ResourceKey
 from fairlead.agentsync.spec import ApplicationSpec, decode_spec
-from fairlead.agentsync.status import ApplicationStatus, status_patch, to_json
+from fairlead.agentsync.status import ApplicationStatus, status_patch, to_json, without_nulls
 from fairlead.agentsync.tracking import Tracking
 from fairlead.core.decision import Decision
 from fairlead.core.errors import SpecError
@@ -140,7 +140,7 @@ def application_patch(subject: Subject, before: ApplicationStatus, decision: App
         patch["operation"] = None
     elif decision.operation is not None and decision.operation != subject.operation:
         old = to_json(subject.operation) if subject.operation is not None else {}
-        patch["operation"] = diff(old, to_json(decision.operation))
+        patch["operation"] = diff(without_nulls(old), without_nulls(to_json(decision.operation)))
     if decision.annotations_done:
         metadata["annotations"] = dict.fromkeys(decision.annotations_done)
     if decision.finalizers != subject.metadata.finalizers:

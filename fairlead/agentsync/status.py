@@ -269,11 +269,21 @@ def to_json(value: Wire) -> dict[str, Any]:
 
 
 def status_patch(before: ApplicationStatus, after: ApplicationStatus) -> dict[str, Any]:
-    """Return the JSON merge patch of `status` that turns one status into the other; empty: nothing changed."""
+    """Return the JSON merge patch of `status` that turns one status into the other; empty: nothing changed.
+
+    A `null` in the values of a chart cannot be stored by such a patch: it is left out.
+    """
     if before == after:
         return {}
-    patch: dict[str, Any] = diff(to_json(before), to_json(after))
+    patch: dict[str, Any] = diff(without_nulls(to_json(before)), without_nulls(to_json(after)))
     return patch
+
+
+def without_nulls(found: Any) -> Any:
+    """Return JSON data without entries of objects that are `null`: what a merge patch can store."""
+    if isinstance(found, dict):
+        return {name: without_nulls(inner) for name, inner in found.items() if inner is not None}
+    return found
 
 
 _FIELDS = {field.encode_name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(ApplicationStatus)}

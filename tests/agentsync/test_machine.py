@@ -381,3 +381,29 @@ def test_deciding_twice_gives_the_same() -> None:
     for _ in range(10):
         assert world.step(store=False, perform=False) == world.step(store=False, perform=False)
         world.step()
+
+
+@pytest.mark.parametrize("is_multi", [False, True], ids=["one-source", "several"])
+def test_null_in_values_of_a_chart_is_rendered_and_costs_no_writes(is_multi: bool) -> None:
+    # A merge patch cannot store it, so what is stored of a source must neither be rendered nor be found to differ.
+    values = {"image": {"tag": None, "name": "web"}}
+    source = {"repoURL": "https://git.example.com/shop.git", "path": "chart", "helm": {"valuesObject": values}}
+    spec = {"sources": [source]} if is_multi else {"source": source}
+    world = World(spec={**spec, "syncPolicy": HEALING})
+    world.commit(manifest("Job", "before", hook="PreSync"), ONE)
+    world.settle()
+    world.forget()
+    rendered = []
+    for _ in range(4):
+        rendered += [one for one in world.step().actions if isinstance(one, Render)]
+    assert rendered
+    for one in rendered:
+        assert one.sources[0].helm is not None
+        assert one.sources[0].helm.values_object == values
+    world.finish("before")
+    world.settle()
+    assert (world.phase, world.status.sync.status) == ("Succeeded", "Synced")
+    writes = world.writes
+    world.step()
+    world.step()
+    assert world.writes == writes

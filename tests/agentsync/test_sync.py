@@ -554,3 +554,23 @@ def test_terminate_leaves_hooks_of_earlier_syncs() -> None:
 )
 def test_how_far_a_hook_has_come(live: Object, phase: Phase, message: str) -> None:
     assert hook_state(live) == (phase, message)
+
+
+def test_results_that_are_told_twice_do_not_run_a_rescue_twice() -> None:
+    found = tasks([manifest("ConfigMap", "bad"), job("rescue", "SyncFail")])
+    lost = Result(key=found[0].key, phase=SyncPhase.SYNC, status=ResultCode.SYNC_FAILED, message="is invalid")
+    first = step(found, (), (lost,))
+    assert [type(action) for action in first.actions] == [ApplyWave]
+    made = Result(key=found[1].key, phase=SyncPhase.SYNC_FAIL, status=ResultCode.SYNCED, message="created")
+    again = step(found, first.results, (lost, made))
+    assert again.actions == ()
+    assert (again.phase, again.message) == (Phase.RUNNING, "waiting for completion of hook batch/Job/rescue")
+
+
+def test_a_dry_run_operation_that_fails_says_so() -> None:
+    world = World()
+    world.commit(manifest("ConfigMap", "bad"))
+    world.rejected.add("bad")
+    world.ask(dryRun=True)
+    world.settle()
+    assert (world.phase, world.message) == ("Failed", "one or more objects failed to apply (dry run)")
