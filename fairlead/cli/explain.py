@@ -22,7 +22,8 @@ _RUN = ("analysisrun", "analysisruns", "ar", "analysisruns.argoproj.io")
 _SECRET = ("externalsecret", "externalsecrets", "es", "externalsecrets.external-secrets.io")
 _STORE = ("secretstore", "secretstores", "ss", "secretstores.external-secrets.io")
 _CLUSTER_STORE = ("clustersecretstore", "clustersecretstores", "css", "clustersecretstores.external-secrets.io")
-_KINDS = (*_ROLLOUT, *_RUN, *_SECRET, *_STORE, *_CLUSTER_STORE)
+_APPLICATION = ("application", "applications", "app", "applications.argoproj.io")
+_KINDS = (*_ROLLOUT, *_RUN, *_SECRET, *_STORE, *_CLUSTER_STORE, *_APPLICATION)
 
 
 @click.command("explain")
@@ -33,14 +34,16 @@ _KINDS = (*_ROLLOUT, *_RUN, *_SECRET, *_STORE, *_CLUSTER_STORE)
 async def explain_(what: str, output: str, connection: Connection) -> None:
     """Say what KIND/NAME waits for, since when, and what comes next.
 
-    KIND is rollout, analysisrun, externalsecret, secretstore or clustersecretstore. The same engine that runs in the
-    controller decides, from a fresh look at the cluster; nothing is written, and no secret's value is shown.
+    KIND is rollout, analysisrun, externalsecret, secretstore, clustersecretstore or application. The same engine that
+    runs in the controller decides, from a fresh look at the cluster; of an Application its status is read. Nothing is
+    written, and no secret's value is shown.
     """
     word, separator, name = what.partition("/")
     kind = word.lower()
     if not separator or not name or kind not in _KINDS:
         raise click.UsageError(
-            f"expected rollout/NAME, analysisrun/NAME, externalsecret/NAME or secretstore/NAME, found {what!r}"
+            "expected rollout/NAME, analysisrun/NAME, externalsecret/NAME, secretstore/NAME or application/NAME, "
+            f"found {what!r}"
         )
     from fairlead.controller import explain
     from fairlead.runtime.clock import SystemClock
@@ -62,6 +65,10 @@ async def _explained(cluster: Cluster, clock: Clock, kind: str, key: ObjectKey) 
         return await explain.explain_analysis_run(cluster, clock, key)
     if kind in _SECRET:
         return await secret_explain.explain_external_secret(cluster, clock, key)
+    if kind in _APPLICATION:
+        from fairlead.controller.gitops_explain import explain_application
+
+        return await explain_application(cluster, clock, key)
     if kind in (*_STORE, *_CLUSTER_STORE):
         return await secret_explain.explain_store(cluster, clock, key)
     rollout = await explain.explain_rollout(cluster, clock, key)

@@ -203,7 +203,8 @@ def text(what: str, found: Explanation, now: datetime) -> str:
         lines += ["", "conditions:"]
         width = max(len(condition.type) for condition in found.conditions)
         lines += [
-            f"  {condition.type:<{width}}  {condition.status:<7}  {condition.reason}: {condition.message}"
+            f"  {condition.type:<{width}}  {condition.status:<7}  "
+            f"{condition.reason}{': ' if condition.reason else ''}{condition.message}"
             for condition in found.conditions
         ]
     return "\n".join(lines)
