@@ -35,6 +35,11 @@ def vanishes(found: Any, shape: Shape) -> bool:
     return found is None or (shape.is_known and not shape.keeps_zero and is_zero(found))
 
 
+def _says_nothing(found: Any, shape: Shape) -> bool:
+    """Return whether a value is an empty list that types leave out; false and 0 of a manifest are meant."""
+    return found == [] and vanishes(found, shape) and not shape.is_written
+
+
 def same(target: Any, live: Any, shape: Shape = UNKNOWN) -> bool:
     """Return whether a target and a live value mean the same, defaults inside replaced lists aside.
 
@@ -130,12 +135,16 @@ def _merge_maps(
     owned: ByOwnership | None,
 ) -> dict[str, Any]:
     changed: dict[str, Any] = {}
+    unsaid: set[str] = set()  # as types write it: no difference from what is absent
     for key, wanted in target.items():
         inner = shape.of(key)
         found = live.get(key)
-        if wanted is None:
-            if found is not None and not inner.is_known:
+        if wanted is None and not inner.is_known:
+            if found is not None:
                 changed[key] = ABSENT
+            continue
+        if wanted is None or (found and _says_nothing(wanted, inner)):
+            unsaid.add(key)
             continue
         if found is None:
             if not vanishes(wanted, inner):
@@ -146,7 +155,9 @@ def _merge_maps(
             changed[key] = value
     for key, before in original.items():
         inner = shape.of(key)
-        if key in target or before is None or key not in live or vanishes(live[key], inner):
+        was_said = before is not None and not _says_nothing(before, inner)
+        is_said = key in target and key not in unsaid
+        if is_said or not was_said or key not in live or vanishes(live[key], inner):
             continue
         # Of labels, finalizers and the like others have their own; what else is in a struct came from the server.
         bare: Any = {} if inner.is_map else []

@@ -30,6 +30,7 @@ class Shape:
         type: of a scalar, a reader of `_quantities`; of a map with named fields, its name in the table; else empty.
         is_known: whether it lies in a type that the API server decodes field by field: nulls and most zeros vanish.
         keeps_zero: whether an empty value differs from none (a pointer in Go).
+        is_written: whether an empty list says that there shall be none, though it reads back as null.
         merges: whether a strategic merge keeps what only the live side has; otherwise a list is replaced.
         retains: whether a strategic merge drops what the target does not say, once anything in the map changes.
         is_replaced: whether a strategic merge takes the target's map as a whole.
@@ -46,6 +47,7 @@ class Shape:
     is_list: bool = False
     is_map: bool = False
     keeps_zero: bool = False
+    is_written: bool = False
     merges: bool = False
     retains: bool = False
     is_replaced: bool = False
@@ -108,6 +110,7 @@ def _shape(flags: str, type_: str, keys: Iterable[str] = ()) -> Shape:
         is_list="l" in flags,
         is_map="m" in flags,
         keeps_zero="p" in flags,
+        is_written="w" in flags,
         merges="M" in flags,
         retains="R" in flags,
         is_replaced="E" in flags,
@@ -219,13 +222,20 @@ DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "core.v1.PersistentVolumeClaim": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": ANY},
     "core.v1.PersistentVolumeClaimSpec": {"volumeMode": "Filesystem"},
     "core.v1.ObjectFieldSelector": {"apiVersion": "v1"},
+    "core.v1.ResourceFieldSelector": {"divisor": "0"},
     "core.v1.ServiceAccountTokenProjection": {"expirationSeconds": 3600},
     "core.v1.LimitRangeItem": {"default": ANY, "defaultRequest": ANY},
     "networking.v1.NetworkPolicyPort": {"protocol": "TCP"},
     "discovery.v1.EndpointPort": {"protocol": "TCP", "name": ""},
     "core.v1.EndpointPort": {"protocol": "TCP"},
     "rbac.v1.Subject": {"apiGroup": "rbac.authorization.k8s.io"},
+    "rbac.v1.RoleRef": {"apiGroup": "rbac.authorization.k8s.io"},
     "batch.v1.PodFailurePolicyOnPodConditionsPattern": {"status": "True"},
+    "admissionregistration.v1.MatchResources": {
+        "matchPolicy": "Equivalent",
+        "namespaceSelector": {},
+        "objectSelector": {},
+    },
     "admissionregistration.v1.RuleWithOperations": {"scope": "*"},
     "admissionregistration.v1.NamedRuleWithOperations": {"scope": "*"},
     "resource.v1.ExactDeviceRequest": {"allocationMode": "ExactCount", "count": 1},

@@ -32,6 +32,24 @@ def env(**values: str) -> list[dict[str, str]]:
         pytest.param(
             {}, {"hostname": None}, {"hostname": "a"}, PODS, {"hostname": "a"}, id="null-is-nothing-in-built-in"
         ),
+        pytest.param({"hostname": "a"}, {"hostname": None}, {"hostname": "a"}, PODS, {}, id="null-after-a-value"),
+        pytest.param(
+            {},
+            {"tolerations": []},
+            {"tolerations": [{"key": "a"}]},
+            PODS,
+            {"tolerations": [{"key": "a"}]},
+            id="no-items",
+        ),
+        pytest.param(
+            {"tolerations": [{"key": "b"}]},
+            {"tolerations": []},
+            {"tolerations": [{"key": "a"}]},
+            PODS,
+            {},
+            id="no-items-after-some",
+        ),
+        pytest.param({}, {"a": []}, {"a": [1]}, UNKNOWN, {"a": []}, id="no-items-in-a-custom-kind"),
         pytest.param([1], [2], [1, 3], UNKNOWN, [2], id="list-of-a-custom-kind"),
         pytest.param(env(A="1"), env(B="2"), env(A="1", C="3"), ENV, env(B="2", C="3"), id="items-by-name"),
         pytest.param([], env(B="2", A="1"), env(A="1", B="2"), ENV, env(B="2", A="1"), id="order-is-the-target's"),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import yaml
 
+import fairlead
 from fairlead.agentsync.diff import DiffOptions, Strategy, client_side_apply, difference
 from fairlead.core.cluster import ApplyPatch, MergePatch
-from fairlead.core.kinds import carried
+from fairlead.core.errors import SpecError
+from fairlead.core.kinds import CRDS, carried
 from fairlead.core.objects import Kind, Manifest
 from fairlead.core.patches import diff
+from fairlead.kube.client import KubeCluster
 from tests.conformance.arena import Arena, real
 from tests.controlplane.plane import ControlPlane
 
@@ -199,3 +204,135 @@ async def test_a_server_side_apply_does_what_was_predicted(server: Arena, names:
     # Only what the server fills in where something is new, what its controllers write meanwhile, and a counter.
     counter = "deprecated.daemonset.template.generation"
     assert not [change for change in left.changes if change.wanted is not None and counter not in change.path]
+
+
+RULE = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}
+WEBHOOK = {
+    "name": "a.example.com",
+    "admissionReviewVersions": ["v1"],
+    "sideEffects": "None",
+    "clientConfig": {"service": {"name": "web", "namespace": "shop"}},
+    "rules": [RULE],
+}
+PREFIX = {"path": {"value": "/shop"}}
+HEADER = {"headers": [{"name": "x", "value": "1"}], "method": "GET"}
+MIRROR = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "copy", "port": 80}}}
+ROUTE = {
+    "matches": [PREFIX, HEADER],
+    "filters": [MIRROR],
+    "backendRefs": [{"name": "web", "port": 80}, {"name": "b", "port": 80, "weight": 0}],
+}
+MORE: dict[tuple[str, str, str, str], Object] = {
+    ("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"): {
+        "webhooks": [WEBHOOK]
+    },
+    ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"): {
+        "webhooks": [WEBHOOK]
+    },
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"): {
+        "spec": {"matchConstraints": {"resourceRules": [RULE]}, "validations": [{"expression": "true"}]}
+    },
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"): {
+        "spec": {"policyName": "a", "validationActions": ["Deny"]}
+    },
+    ("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"): {
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]},
+        "rules": [],
+    },
+    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"): {
+        "roleRef": {"kind": "ClusterRole", "name": "web", "apiGroup": "rbac.authorization.k8s.io"},
+        "subjects": [{"kind": "Group", "name": "a"}],
+    },
+    ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses"): {"value": 0, "globalDefault": False},
+    ("storage.k8s.io", "v1", "StorageClass", "storageclasses"): {
+        "provisioner": "a.example.com",
+        "allowVolumeExpansion": False,
+    },
+    ("", "v1", "PersistentVolume", "persistentvolumes"): {
+        "spec": {"capacity": {"storage": "1024Mi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/a"}}
+    },
+    ("", "v1", "Namespace", "namespaces"): {},
+    ("batch", "v1", "Job", "jobs"): {
+        "spec": {
+            "template": pods(restartPolicy="Never"),
+            "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]},
+        }
+    },
+    ("", "v1", "Pod", "pods"): {"spec": pods(serviceAccountName="default", tolerations=[])["spec"]},
+    ("", "v1", "Endpoints", "endpoints"): {
+        "subsets": [
+            {
+                "addresses": [{"ip": "10.1.0.2"}, {"ip": "10.1.0.1"}],
+                "ports": [{"port": 90, "name": "b"}, {"port": 80, "name": "a"}],
+            }
+        ]
+    },
+    ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices"): {
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.1.0.1"]}],
+        "ports": [{"port": 80}],
+    },
+    ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"): {
+        "spec": {"parentRefs": [{"name": "gate"}], "rules": [ROUTE, {"backendRefs": [{"name": "web", "port": 80}]}]}
+    },
+    ("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcroutes"): {
+        "spec": {
+            "parentRefs": [{"name": "gate"}],
+            "rules": [{"matches": [{"method": {"service": "a"}}], "backendRefs": [{"name": "web", "port": 80}]}],
+        }
+    },
+}
+UNNAMESPACED = (
+    "Webhook",
+    "AdmissionPolicy",
+    "ClusterRole",
+    "PriorityClass",
+    "StorageClass",
+    "PersistentVolume",
+    "Namespace",
+)
+
+
+@pytest.mark.parametrize("names", [pytest.param(names, id=names[2]) for names in MORE])
+async def test_what_was_just_created_is_in_sync(server: Arena, names: tuple[str, str, str, str]) -> None:
+    group, version, kind, plural = names
+    is_namespaced = kind == "PersistentVolumeClaim" or not any(part in kind for part in UNNAMESPACED)
+    found = carried(group, version, kind, plural, namespaced=is_namespaced)
+    namespace = {"namespace": server.namespace} if is_namespaced else {}
+    target = {
+        "apiVersion": found.api_version,
+        "kind": kind,
+        "metadata": {"name": "diff-web", **namespace},
+        **MORE[names],
+    }
+    await in_sync_once_created(server, found, target, namespace.get("namespace", ""))
+
+
+DEFINITIONS = sorted((Path(fairlead.__file__).parent / "crds").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", DEFINITIONS, ids=lambda path: path.stem)
+async def test_a_definition_that_was_just_created_is_in_sync(server: Arena, path: Path) -> None:
+    target = yaml.safe_load(path.read_bytes())  # noqa: ASYNC240 - a small file
+    await in_sync_once_created(server, CRDS, renamed(target), "")
+
+
+def renamed(target: Object) -> Object:
+    """Return a definition of a kind that no other test installs."""
+    names, group = target["spec"]["names"], "diff.fairlead.dev"
+    spec = target["spec"] | {"group": group}
+    return target | {"metadata": target["metadata"] | {"name": f"{names['plural']}.{group}"}, "spec": spec}
+
+
+async def in_sync_once_created(server: Arena, kind: Kind[Any], target: Object, namespace: str) -> None:
+    assert isinstance(server.cluster, KubeCluster)
+    tried = server.cluster.as_manager("fairlead", dry_run=True)
+    raw = carried(kind.group, kind.version, kind.kind, kind.plural, namespaced=bool(namespace))
+    try:
+        body = client_side_apply(target, None)
+    except SpecError:  # too large for the annotation
+        body = target
+    made = (await tried.create(raw, body, namespace=namespace)).content
+    assert difference(target, made).changes == ()
+    assert difference(target, made, STRUCTURED).changes == ()
+    assert diff(made, client_side_apply(target, made)) == {} or body is target

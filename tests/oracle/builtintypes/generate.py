@@ -35,10 +35,10 @@ STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL
 FIELD = re.compile(r'^\t(?:(\w+)[ \t]+)?(\*?)([\w.\[\]*]+)[ \t]+`[^`]*json:"([^"]*)"', re.MULTILINE)
 
 
-def pointers(folder: Path) -> dict[str, dict[str, bool]]:
-    """Return of each Go struct in the folder: field name in JSON to whether it keeps a zero value."""
+def pointers(folder: Path) -> dict[str, dict[str, str]]:
+    """Return of each Go struct in the folder: field name in JSON to the flags of how its zero value is written."""
     text = "\n".join(found.read_text() for found in sorted(folder.glob("*types*.go")) if "_test" not in found.name)
-    found: dict[str, dict[str, bool]] = {}
+    found: dict[str, dict[str, str]] = {}
     inlined: dict[str, list[str]] = {}
     for name, body in STRUCT.findall(text):
         fields = found.setdefault(name, {})
@@ -47,7 +47,10 @@ def pointers(folder: Path) -> dict[str, dict[str, bool]]:
             if "inline" in options and not key:
                 inlined.setdefault(name, []).append(type_.lstrip("*"))
             elif key and key != "-":
-                fields[key] = bool(star) or not {"omitempty", "omitzero"} & set(options)
+                is_written = not {"omitempty", "omitzero"} & set(options)
+                # An empty list or map that is always written comes back as null: it says something, but equals none.
+                is_collection = not star and type_.startswith(("[]", "map["))
+                fields[key] = "w" if is_collection and is_written else "p" if star or is_written else ""
     for name, embedded in inlined.items():
         for other in embedded:
             found[name] = {**found.get(other, {}), **found[name]}
@@ -67,7 +70,7 @@ class Writer:
         self._definitions: dict[str, Any] = json.loads(document.read_text())["definitions"]
         self._modules = modules
         self._staging = "v0." + release.partition(".")[2]
-        self._go: dict[Path, dict[str, dict[str, bool]]] = {}
+        self._go: dict[Path, dict[str, dict[str, str]]] = {}
         self.types: dict[str, dict[str, Any]] = {}
 
     def kinds(self) -> dict[str, str]:
@@ -80,7 +83,7 @@ class Writer:
                 found["/".join((gvk["group"], gvk["version"], gvk["kind"]))] = self.visit(name)
         return found
 
-    def _kept(self, name: str) -> dict[str, bool]:
+    def _kept(self, name: str) -> dict[str, str]:
         prefix, module = next((item for item in FOLDERS.items() if name.startswith(item[0])), ("", ""))
         if not module:
             return {}
@@ -95,11 +98,11 @@ class Writer:
             fields = self.types[short(name)] = {}
             kept = self._kept(name)
             for field, schema in self._definitions[name].get("properties", {}).items():
-                fields[field] = self._field(schema, is_kept=kept.get(field, False))
+                fields[field] = self._field(schema, zero=kept.get(field, ""))
         return short(name)
 
-    def _field(self, schema: dict[str, Any], *, is_kept: bool) -> list[Any]:
-        flags = "p" if is_kept else ""
+    def _field(self, schema: dict[str, Any], *, zero: str) -> list[Any]:
+        flags = zero
         inner = schema
         if schema.get("type") == "array":
             flags, inner = flags + "l", schema["items"]
