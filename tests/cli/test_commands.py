@@ -218,7 +218,7 @@ async def _pods(stage: Stage) -> Any:
         pytest.param(("abort", "nope"), 1, '"nope" not found', id="abort"),
         pytest.param(("explain", "rollout/nope"), 1, '"nope" not found', id="explain"),
         pytest.param(
-            ("explain", "web"), 2, "expected rollout/NAME, analysisrun/NAME, externalsecret/NAME or", id="explain-what"
+            ("explain", "web"), 2, "expected rollout/NAME, analysisrun/NAME, externalsecret/NAME,", id="explain-what"
         ),
         pytest.param(("explain", "externalsecret/nope"), 1, "nope", id="explain-secret"),
         pytest.param(("explain", "clustersecretstore/nope"), 1, "nope", id="explain-store"),
