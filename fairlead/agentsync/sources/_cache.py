@@ -4,7 +4,7 @@ own: time is an argument."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -116,6 +116,14 @@ class RenderedCache:
         self._bytes += len(objects)
         while self._bytes > self._bytes_max:
             self._drop(next(iter(self._kept)))
+
+    def rekey(self, old: str, new: str, revision: str) -> None:
+        """Let what was rendered at one revision count for another, in place of the former."""
+        kept = self._kept.pop(old, None)
+        if kept is not None:
+            self._drop(new)
+            self._failed.pop(new, None)
+            self._kept[new] = replace(kept, revision=revision)
 
     def put_failure(self, key: str, error: SourceError, now: float) -> None:
         """Count a failure that the same revision will have again."""

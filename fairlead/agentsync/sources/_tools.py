@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from fairlead.agentsync.sources._access import Access
 from fairlead.agentsync.sources._environment import environment, overridden
+from fairlead.agentsync.sources._reuse import Watch, WatchedVariables
 from fairlead.agentsync.sources._tree import TreeLimits, source_directory
 from fairlead.agentsync.sources.directory import DirectoryLimits, Manifests, ParsedFiles, render_directory
 from fairlead.agentsync.sources.helm import HelmInputs, HelmSettings, render_helm
@@ -62,6 +63,7 @@ class Tools:
         *,
         references: Mapping[str, Tree],
         credentials: Callable[[str], Access],
+        watch: Watch | None = None,
     ) -> Rendered:
         """Return the objects that the tool of a source makes of its directory.
 
@@ -70,16 +72,23 @@ class Tools:
             request: what is rendered.
             references: trees of sources with a `ref`, by that name.
             credentials: what opens a chart repository.
+            watch: notes what the objects are made from.
 
         Raises:
             SourceError: see there.
         """
+        watch = watch or Watch()
+        tree = watch.tree("", tree)
+        references = {name: watch.tree(name, each) for name, each in references.items()}
         # The root of the path is followed once, here; the tools get the path as the user gave it, for their messages.
         root = await source_directory(tree, request.source.path)
         source = await overridden(tree, root, request.source, request.application)
         request = replace(request, source=source)
         kind = explicit_type(source) or await discovered_type(tree, root)
-        found = await self._manifests(kind, tree, request, references, credentials)
+        variables = WatchedVariables(environment(request))
+        inputs = HelmInputs(request=request, variables=variables, references=references, credentials=credentials)
+        found = await self._manifests(kind, tree, inputs)
+        watch.is_of_its_files = watch.is_of_its_files and found.is_of_its_files and not variables.told_revision
         return Rendered(
             objects=found.objects,
             revision=request.revision,
@@ -87,32 +96,23 @@ class Tools:
             warnings=tuple(map(printable, found.warnings)),
         )
 
-    async def _manifests(
-        self,
-        kind: SourceType,
-        tree: Tree,
-        request: RenderRequest,
-        references: Mapping[str, Tree],
-        credentials: Callable[[str], Access],
-    ) -> Manifests:
-        source, settings = request.source, self._settings
+    async def _manifests(self, kind: SourceType, tree: Tree, inputs: HelmInputs) -> Manifests:
+        source, settings = inputs.request.source, self._settings
         if kind is SourceType.DIRECTORY:
             return await render_directory(
                 tree, source.path, source.directory, limits=settings.directory, parsed=self._parsed
             )
-        variables = environment(request)
         async with self._programs:
             if kind is SourceType.KUSTOMIZE:
                 return await render_kustomize(
                     tree,
                     source.path,
                     source.kustomize,
-                    variables,
+                    inputs.variables,
                     settings=settings.kustomize,
                     scratch=self._scratch,
                     limits=settings.tree,
                 )
-            inputs = HelmInputs(request=request, variables=variables, references=references, credentials=credentials)
             return await render_helm(
                 tree, source.path, inputs, settings=settings.helm, scratch=self._scratch, limits=settings.tree
             )

@@ -49,10 +49,12 @@ class Manifests:
     Args:
         objects: in the order of the files.
         warnings: one line each.
+        is_of_its_files: whether nothing but files of its trees went into it: nothing was fetched.
     """
 
     objects: tuple[Object, ...]
     warnings: tuple[str, ...] = ()
+    is_of_its_files: bool = True
 
 
 class ParsedFiles:

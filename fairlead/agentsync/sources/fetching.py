@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from fairlead.agentsync.sources._access import Access
 from fairlead.agentsync.sources._cache import RenderedCache, cache_key
 from fairlead.agentsync.sources._gitprogram import Git, GitSettings
+from fairlead.agentsync.sources._reuse import Reuse, Watch
 from fairlead.agentsync.sources._sharing import Shared
 from fairlead.agentsync.sources._tools import Tools, ToolSettings
 from fairlead.agentsync.sources._urls import locate
@@ -98,6 +99,7 @@ class Sources:
         self._signatures = Signatures(scratch, {}, settings.gpg)
         self._tools = Tools(scratch, settings.tools, ParsedFiles(settings.files_bytes))
         self._cache = RenderedCache(settings.manifests_bytes)
+        self._reuse = Reuse()
         self._rendering: Shared[str, Rendered] = Shared(window=0, clock=clock)
         self._git = GitFetcher(
             Git(settings.git, scratch),
@@ -132,6 +134,7 @@ class Sources:
             self._keys = dict(keys)
             self._signatures = Signatures(self._scratch, keys, self._gpg)
             self._cache.clear()
+            self._reuse.clear()
 
     async def resolve(self, source: Source, *, project: str, freshness: Freshness = Freshness.CACHED) -> Resolved:
         """Return the commit or chart version that a source means now.
@@ -182,25 +185,35 @@ class Sources:
 
     async def _rendered(self, key: str, request: RenderRequest) -> Rendered:
         try:
-            found = await self._render(request)
+            found = await self._render(key, request)
         except (RepositoryError, ProgramMissing):
             raise  # may be better the next time, with the same revision
         except SourceError as error:
             self._cache.put_failure(key, error, self._clock())
             raise
-        self._cache.put(key, found, self._clock())
         return found
 
-    async def _render(self, request: RenderRequest) -> Rendered:
+    async def _render(self, key: str, request: RenderRequest) -> Rendered:
         source, project = request.source, request.project
         tree = await self._tree(source, request.revision, project, request.verification)
         references = {
             each.source.ref: await self._tree(each.source, each.revision, project, each.verification)
             for each in request.references
         }
-        return await self._tools.render(
-            tree, request, references=references, credentials=lambda url: self._access(url, project)
+        if request.freshness is not Freshness.HARD:
+            earlier = await self._reuse.find(request, {"": tree, **references})
+            if earlier is not None:
+                self._cache.rekey(earlier, key, request.revision)
+                if (kept := self._cache.get(key, self._clock())) is not None:
+                    self._reuse.moved(request, key)
+                    return kept
+        watch = Watch()
+        found = await self._tools.render(
+            tree, request, references=references, credentials=lambda url: self._access(url, project), watch=watch
         )
+        self._cache.put(key, found, self._clock())
+        self._reuse.put(request, key, watch)
+        return found
 
     async def _tree(self, source: Source, revision: str, project: str, verification: Verification) -> Tree:
         return await self._fetcher(source).tree(source, revision, project=project, verification=verification)

@@ -108,16 +108,19 @@ async def render_helm(
         ]
         environment = helm_environment(folder)
         ended = await _run(arguments, environment, files, settings)
+        has_fetched = any("://" in each for each in options.value_files)
         if ended.code and _MISSING_DEPENDENCY.search(ended.errors):
             await _build_dependencies(program, files, inputs, environment, settings)
+            has_fetched = True
             ended = await _run(arguments, environment, files, settings)
     if ended.code:
         raise RenderError(f"helm template {path or '.'} failed: {_said(ended, files)}")
     try:
         # Helm itself takes the last of equal keys, and charts that rely on that are common.
-        return Manifests(objects=tuple(flatten(read_yaml(ended.output, is_strict=False))))
+        objects = tuple(flatten(read_yaml(ended.output, is_strict=False)))
     except RenderError as error:
         raise RenderError(f"helm template {path or '.'}: {error}") from error
+    return Manifests(objects=objects, is_of_its_files=not has_fetched)
 
 
 def _options(request: RenderRequest) -> HelmSource:

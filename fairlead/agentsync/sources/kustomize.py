@@ -109,7 +109,10 @@ async def render_kustomize(
             _edit(copy / file, options, variables)
         output = await _build(command, copy, root, folder, settings, options)
     try:
-        return Manifests(objects=tuple(flatten(read_yaml(output))))
+        return Manifests(
+            objects=tuple(flatten(read_yaml(output))),
+            is_of_its_files=not (settings.remote_bases or "--enable-helm" in settings.build_options),
+        )
     except RenderError as error:
         raise RenderError(f"kustomize build {path}: {error}") from error
 
