@@ -175,7 +175,7 @@ def _compared(pair: Pair, judging: Judging) -> Pair:
 
 def _is_stateless(pair: Pair) -> bool:
     """Return whether there is nothing to compare: hooks, and what is skipped."""
-    either = tuple(found for found in (pair.live, pair.target) if found is not None)
+    either = (found for found in (pair.live, pair.target) if found is not None)
     return any(is_hook(found) or is_skipped(found) for found in either)
 
 

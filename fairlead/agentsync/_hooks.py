@@ -49,13 +49,21 @@ def hook_types(found: Object) -> tuple[SyncPhase, ...]:
     return tuple(dict.fromkeys(own or (phase for phase in helm if phase is not None)))
 
 
+def _says_something(found: Object) -> bool:
+    """Return whether there is any word of hooks: most objects have none, and are asked often."""
+    annotations = metadata_of(found).get("annotations")
+    return isinstance(annotations, dict) and (HOOK in annotations or HELM_HOOK in annotations)
+
+
 def is_skipped(found: Object) -> bool:
     """Return whether an object is never applied, since `Skip` is all that it says."""
-    return hook_types(found) == (SyncPhase.SKIP,)
+    return _says_something(found) and hook_types(found) == (SyncPhase.SKIP,)
 
 
 def is_hook(found: Object) -> bool:
     """Return whether an object is a hook; one of no phase (an unknown value) is one all the same, and never runs."""
+    if not _says_something(found):
+        return False
     annotations = annotations_of(found)
     if HOOK in annotations:
         return not is_skipped(found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fairlead.agentsync._waves import defined_kind, is_definition
@@ -90,6 +91,7 @@ def scope_of(served: ServedKinds | None, objects: Iterable[Object]) -> Scope:
     """Return what tells whether a kind is namespaced: the cluster, a definition among the objects, what is known."""
     defined = {defined_kind(found): _defined_scope(found) for found in objects if is_definition(found)}
 
+    @cache  # asked for each object several times
     def scope(group: str, kind: str) -> bool | None:
         known = served.find(group, kind) if served is not None else None
         if known is not None:
