@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from fairlead.cli._demo import manifests, preview
+from fairlead.cli._demo import commits, manifests, preview
 from fairlead.cli._demo.log import ControllerLog, Measurement, Trouble
 from fairlead.cli._demo.screen import WIDTH, Screen
 from fairlead.cli._demo.stage import PREVIEW
 from fairlead.cli._demo.witness import _short
 from fairlead.cli.main import main
-from fairlead.core.errors import MissingExtra
+from fairlead.core.errors import MissingExtra, ProviderError
 from fairlead.testing import envoy
 
 
@@ -43,11 +44,27 @@ def test_nothing_is_wrong_with_what_it_applies(metric: dict[str, Any], tmp_path:
     documents = [*manifests.surroundings(metric), manifests.rollout("3", manifests.FAST, fail_ratio=0.3)]
     documents.append(manifests.external_secret())
     documents += [*preview.surroundings(metric), preview.rollout(preview.GREEN, fail_ratio=0.5)]
+    for text in commits.files(commits.BAD, metric, fail_ratio=0.5).values():
+        documents += yaml.safe_load_all(text)
     for document in documents:
         path = tmp_path / f"{document['kind']}.yaml"
         path.write_text(json.dumps(document))
         result = CliRunner().invoke(main, ["lint", str(path)])
         assert result.exit_code == 0, result.stdout
+
+
+async def test_commits_are_made_whatever_git_is_set_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[commit]\n\tgpgsign = true\n[init]\n\tdefaultBranch = trunk\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    repository = commits.Repository(tmp_path / "mail.git")
+    await repository.create()
+    first = await repository.commit("Release 1", {"a.yaml": "a: 1\n"})
+    second = await repository.commit("Release 2", {"a.yaml": "a: 2\n"})
+    assert first != second and len(second) == 7
+    assert (tmp_path / "mail.git" / commits.PATH / "a.yaml").read_text() == "a: 2\n"
+    with pytest.raises(ProviderError, match="git commit"):
+        await repository.commit("Nothing", {})
 
 
 def test_pauses_leave_time_for_the_samples() -> None:

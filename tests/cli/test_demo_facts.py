@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from fairlead.cli._demo.commits import Commits
 from fairlead.cli._demo.facts import (
     Facts,
     Findings,
@@ -49,11 +50,23 @@ PREVIEWED = Previewed(
     verdict="RolloutAborted: ...: Blue/green pre-promotion analysis phase error/failed: ...",
 )
 
+COMMITTED = Commits(
+    started=1.1,
+    is_promoted=True,
+    is_stopped=True,
+    health="Degraded",
+    cause="Caused by argoproj.io/Rollout:mail/mail",
+    is_kept=True,
+)
 
-def sides(secret: Findings | None, preview: Findings | None) -> tuple[SideFacts, ...]:
+
+def sides(
+    secret: Findings | None, preview: Findings | None, commits: Findings | None = COMMITTED
+) -> tuple[SideFacts, ...]:
     return (
         SideFacts(number=3, key="secret", name="secret rotated", found=secret),
         SideFacts(number=4, key="blueGreen", name="bad preview stopped", found=preview),
+        SideFacts(number=5, key="gitOps", name="bad commit stopped", found=commits),
     )
 
 
@@ -186,6 +199,7 @@ def test_the_table_says_for_each_fact_whether_it_holds() -> None:
         *("no", "yes", "yes", "yes", "yes", "yes", "yes"),
         *("yes", "yes", "yes", "yes", "yes"),  # the secret
         *("yes", "yes", "yes", "yes", "yes"),  # the preview
+        *("yes", "yes", "yes", "yes", "yes"),  # the commits
     ]
     assert lines[2].split("  ")[-1] == "yes, 2nd sample"
     assert "20.5 %" in lines[2]
@@ -318,8 +332,48 @@ def test_what_does_not_hold_of_the_preview_is_named(preview: Previewed | None, p
     assert as_json(facts)["problems"] == [problem]
 
 
+@pytest.mark.parametrize(
+    ("commits", "problem"),
+    [
+        pytest.param(None, "act 5: it was not played", id="not-played"),
+        pytest.param(replace(COMMITTED, started=None), "act 5: the good commit was not applied", id="not-applied"),
+        pytest.param(
+            replace(COMMITTED, is_promoted=False),
+            "act 5: the version of the good commit did not become stable",
+            id="not-promoted",
+        ),
+        pytest.param(
+            replace(COMMITTED, is_stopped=False),
+            "act 5: the version of the bad commit was not stopped",
+            id="not-stopped",
+        ),
+        pytest.param(
+            replace(COMMITTED, health="Healthy", cause=""),
+            "act 5: the Application does not tell of it (Healthy: nothing)",
+            id="not-told",
+        ),
+        pytest.param(
+            replace(COMMITTED, cause="Caused by /Service:mail/mail"),
+            "act 5: the Application does not tell of it (Degraded: Caused by /Service:mail/mail)",
+            id="told-of-something-else",
+        ),
+        pytest.param(
+            replace(COMMITTED, is_kept=False),
+            "act 5: the Application is not in sync with the bad commit",
+            id="reverted",
+        ),
+    ],
+)
+def test_what_does_not_hold_of_the_commits_is_named(commits: Commits | None, problem: str) -> None:
+    facts = replace(HOLDS, sides=sides(ROTATED, PREVIEWED, commits))
+    assert problems(facts) == [problem]
+    assert any(line.startswith("act 5: ") and line.endswith(" no") for line in table(facts))
+    assert as_json(facts)["problems"] == [problem]
+
+
 def test_each_act_has_its_own_key_in_json() -> None:
     found = as_json(HOLDS)
+    assert found["gitOps"]["applicationHealth"] == "Degraded"
     assert found["secret"]["secretWrites"] == 3
     assert found["blueGreen"] == {
         "stopped": True,

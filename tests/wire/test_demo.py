@@ -64,6 +64,10 @@ async def test_a_good_version_is_promoted_and_a_bad_one_is_stopped() -> None:
     assert preview["requestsOfUsers"] > 200
     assert preview["failedOfTesters"] > 0
     assert "Blue/green pre-promotion analysis phase error/failed" in preview["verdict"]
+    commits = facts["gitOps"]
+    assert (commits["promoted"], commits["stopped"], commits["applicationInSync"]) == (True, True, True)
+    assert commits["applicationHealth"] == "Degraded"
+    assert commits["applicationCause"] == "Caused by argoproj.io/Rollout:mail/mail"
     assert facts["seconds"] < 90
     assert max(facts["secondsToZeroInApi"], facts["secondsToZeroOnWire"]) < 5
     assert alive(shown) == []

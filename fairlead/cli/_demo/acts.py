@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from fairlead.cli._demo.commits import CommitsAct, has_git
 from fairlead.cli._demo.facts import Findings, SideFacts
 from fairlead.cli._demo.preview import PreviewAct
 from fairlead.cli._demo.rotation import RotationAct
@@ -54,8 +55,12 @@ class SideAct(Protocol):
 
 
 def side_acts(stage: Stage, screen: Screen, vault: Vault) -> tuple[SideAct, ...]:
-    """Return the acts in the order in which they are told."""
-    return RotationAct(stage, screen, vault), PreviewAct(stage, screen)
+    """Return the acts in the order in which they are told; that of commits only where there is a git."""
+    acts: tuple[SideAct, ...] = RotationAct(stage, screen, vault), PreviewAct(stage, screen)
+    if has_git():
+        return *acts, CommitsAct(stage, screen)
+    screen.say("demo", "git is not on the PATH: the act of GitOps is left out")
+    return acts
 
 
 def facts_of(acts: tuple[SideAct, ...], played: int) -> tuple[SideFacts, ...]:

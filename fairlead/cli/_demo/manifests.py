@@ -40,11 +40,11 @@ class Pace:
         interval: seconds between measurements, and what each looks back on at least.
     """
 
-    rate: int = 150
+    rate: int = 250
     burst: int = 1000
-    pause: int = 12
-    last_pause: int = 8
-    initial_delay: int = 9
+    pause: int = 9
+    last_pause: int = 6
+    initial_delay: int = 6
     interval: int = 2
 
     def as_json(self) -> Json:
@@ -58,7 +58,7 @@ class Pace:
 
 
 NORMAL = Pace()
-FAST = Pace(rate=300, pause=8, last_pause=5, initial_delay=5)
+FAST = Pace(rate=400, pause=6, last_pause=4, initial_delay=4)
 
 
 def surroundings(metric: Json) -> list[Json]:

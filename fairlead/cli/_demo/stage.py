@@ -36,6 +36,9 @@ from fairlead.testing.workloads import Workloads
 DRAIN_SECONDS = 5
 # Of the act of blue-green: what users call, and what testers do.
 ACTIVE, PREVIEW = ObjectKey("till", "till"), ObjectKey("till", "till-preview")
+# Of the act of GitOps: where Applications are, and the Services of what is released.
+GITOPS_NAMESPACE = "argocd"
+MAIL, MAIL_CANARY = ObjectKey("mail", "mail"), ObjectKey("mail", "mail-canary")
 READY_SECONDS = 30.0
 STOP_SECONDS = 12.0  # more than the controller's own patience with what it is doing
 CONCURRENCY = 16
@@ -197,7 +200,7 @@ async def stage(directory: Path, pace: Pace, seed: int) -> AsyncIterator[Stage]:
     clock = LoopClock()
     cluster = SimulatedCluster(clock, seed=seed)
     pods = PodServers(seed)
-    ports = {key: free_port() for key in (APEX, ACTIVE, PREVIEW)}
+    ports = {key: free_port() for key in (APEX, ACTIVE, PREVIEW, MAIL_CANARY)}
     children: list[Child] = []
     tasks: list[asyncio.Task[None]] = []
     async with (
@@ -217,7 +220,7 @@ async def stage(directory: Path, pace: Pace, seed: int) -> AsyncIterator[Stage]:
             tasks += [asyncio.create_task(part) for part in parts]
             health = free_port()
             controller = await Child.start(
-                "the controller", _controller(kubeconfig, envoy.admin, health), directory / "controller.log"
+                "the controller", _controller(directory, envoy.admin, health), directory / "controller.log"
             )
             children.append(controller)
             prometheus = await _prometheus(directory, envoy.admin, children)
@@ -256,9 +259,11 @@ async def _end(children: Sequence[Child], tasks: Sequence[asyncio.Task[None]], p
     await pods.close()
 
 
-def _controller(kubeconfig: Path, admin: str, health: int) -> list[str]:
-    command = [sys.executable, "-m", "fairlead.cli.main", "controller", "--kubeconfig", str(kubeconfig)]
+def _controller(directory: Path, admin: str, health: int) -> list[str]:
+    command = [sys.executable, "-m", "fairlead.cli.main", "controller", "--kubeconfig", str(directory / "kubeconfig")]
     command += ["--envoy-admin", admin, "--drain", f"{DRAIN_SECONDS}s", "--no-leader-elect"]
+    command += ["--gitops", "--gitops-namespace", GITOPS_NAMESPACE, "--gitops-folder", str(directory / "gitops")]
+    command += ["--git-poll", "1s", "--git-poll-jitter", "0s", "--git-protocol", "file", "--offline-store", "none"]
     return [*command, "--host", "127.0.0.1", "--healthzPort", str(health), "--metricsPort", "0"]
 
 
