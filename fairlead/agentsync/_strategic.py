@@ -13,7 +13,7 @@ protocol too, and metadata merges as such in custom kinds too, so that finalizer
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -153,18 +153,9 @@ def _merge_maps(
         value = merge(original.get(key), wanted, found, inner, owned.at(key) if owned is not None else None)
         if value is not found:
             changed[key] = value
-    for key, before in original.items():
-        inner = shape.of(key)
-        was_said = before is not None and not _says_nothing(before, inner)
-        is_said = key in target and key not in unsaid
-        if is_said or not was_said or key not in live or vanishes(live[key], inner):
-            continue
-        # Of labels, finalizers and the like others have their own; what else is in a struct came from the server.
-        bare: Any = {} if inner.is_map else []
-        is_shared = inner.is_map or inner.merges
-        left = merge(before, bare, live[key], inner) if is_shared and isinstance(live[key], type(bare)) else ABSENT
-        if left is not live[key]:
-            changed[key] = left or ABSENT
+    changed |= _forgone(
+        {key: before for key, before in original.items() if key not in target or key in unsaid}, live, shape
+    )
     if shape.retains and owned is None and target:
         # A union: what the target does not say goes, but for what the server fills in where nothing is said.
         defaults = DEFAULTS.get(shape.type, {}) if not changed else {}
@@ -176,6 +167,20 @@ def _merge_maps(
     if not changed:
         return live
     return {key: value for key, value in (live | changed).items() if value is not ABSENT}
+
+
+def _forgone(original: Mapping[str, Any], live: Mapping[str, Any], shape: Shape) -> Iterator[tuple[str, Any]]:
+    """Yield what becomes of each field that the last target had and the new one has not."""
+    for key, before in original.items():
+        inner = shape.of(key)
+        if before is None or _says_nothing(before, inner) or key not in live or vanishes(live[key], inner):
+            continue
+        # Of labels, finalizers and the like others have their own; what else is in a struct came from the server.
+        bare: Any = {} if inner.is_map else []
+        is_shared = inner.is_map or inner.merges
+        left = merge(before, bare, live[key], inner) if is_shared and isinstance(live[key], type(bare)) else ABSENT
+        if left is not live[key]:
+            yield key, left or ABSENT
 
 
 def _merge_lists(
