@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
 import structlog
@@ -18,15 +17,8 @@ import structlog
 from fairlead.agentsync._live import LiveObject, LiveView
 from fairlead.agentsync._refusals import told
 from fairlead.agentsync._waves import defined_kind
-from fairlead.agentsync._writes import (
-    applied,
-    is_binding_to_another_role,
-    label,
-    patch_of,
-    replaced,
-    server_side,
-    without_finalizer,
-)
+from fairlead.agentsync._writes import label, without_finalizer
+from fairlead.agentsync._writing import DEFINITION, Manner, Refused, Writing
 from fairlead.agentsync.actions import (
     Action,
     Apply,
@@ -40,7 +32,6 @@ from fairlead.agentsync.actions import (
     Removal,
     Render,
 )
-from fairlead.agentsync.diff import DiffOptions, keep_ignored
 from fairlead.agentsync.kinds import FIELD_MANAGER, HOOK_FINALIZER
 from fairlead.agentsync.observation import Result
 from fairlead.agentsync.resources import Object, ResourceKey, ResourceKind, group_version
@@ -49,11 +40,9 @@ from fairlead.core import cluster as port
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch, Preconditions
 from fairlead.core.errors import (
-    AlreadyExists,
     ClusterError,
     Conflict,
     FairleadError,
-    Invalid,
     NotFound,
     TooManyRequests,
     Unavailable,
@@ -73,9 +62,6 @@ _OUTAGE_PAUSES_SECONDS = (
 _RETRY_AFTER_MAX_SECONDS = 10.0
 ESTABLISHED_SECONDS = 3.0
 _ESTABLISHED_POLL_SECONDS = 0.1
-_GONE_SECONDS = 30.0
-_GONE_POLL_SECONDS = 0.2
-_DEFINITION = ("apiextensions.k8s.io", "CustomResourceDefinition")
 _PROPAGATION = {
     Propagation.FOREGROUND: port.Propagation.FOREGROUND,
     Propagation.BACKGROUND: port.Propagation.BACKGROUND,
@@ -99,30 +85,6 @@ class Kinds(Protocol):
     def doubt(self) -> None: ...
 
     async def look(self, wanted: Iterable[tuple[str, str]] = ()) -> bool: ...
-
-
-class DryRuns(StrEnum):
-    """How the dry run before a sync is made."""
-
-    CLIENT = "client"  # computed here, as upstream does: no request
-    SERVER = "server"  # each change is sent twice, the first time for trial
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
-    """How the actions of one Application are performed.
-
-    Attributes:
-        options: what of a manifest counts.
-        dry_runs: how a dry run is made.
-    """
-
-    options: DiffOptions = field(default_factory=DiffOptions)
-    dry_runs: DryRuns = DryRuns.CLIENT
-
-
-class _Refused(FairleadError):
-    """An object cannot be written, for a reason that is not the server's."""
 
 
 class Performer:
@@ -211,14 +173,16 @@ class Performer:
             kind = await self._served(apply, dry_run=dry_run)
             if kind is None:
                 return _result(apply, "its definition comes with the same sync")
-            writing = _Writing(self, apply, kind, manner, dry_run=dry_run)
+            cached = self._view.kind(kind, apply.key.namespace)
+            cluster = self._managers(FIELD_MANAGER, dry_run=dry_run, strict=apply.validate)
+            writing = Writing(apply, cached, manner, cluster, self._clock, dry_run=dry_run)
             message = await self._patiently(lambda: writing.write(live(apply.key)))
         except NotFound as error:
             if not dry_run:
-                return _failed(apply.key, apply.phase, error)
+                return _failed(apply.key, apply.phase, error, apply.target)
             return _result(apply, "its namespace comes with the same sync")  # its kind is served: what else was missing
         except FairleadError as error:
-            return _failed(apply.key, apply.phase, error)
+            return _failed(apply.key, apply.phase, error, apply.target)
         if _is_definition(apply.key) and not dry_run:
             self._kinds.doubt()
         return _result(apply, message)
@@ -232,7 +196,7 @@ class Performer:
             found = self._kinds.find(group, apply.key.kind, version)
         if found is None and not dry_run:
             where = f"{apply.key.namespace}/{apply.key.name}" if apply.key.namespace else apply.key.name
-            raise _Refused(
+            raise Refused(
                 f"The Kubernetes API could not find {group}/{apply.key.kind} for requested resource {where}. Make sure "
                 f'the "{apply.key.kind}" CRD is installed on the destination cluster.'
             )
@@ -336,141 +300,17 @@ class Performer:
         return self._view.kind(kind, key.namespace)
 
 
-class _Writing:
-    """How one object becomes what it should be."""
-
-    def __init__(
-        self, performer: Performer, apply: Apply, kind: ResourceKind, manner: Manner, *, dry_run: bool
-    ) -> None:
-        self._apply = apply
-        self._target = apply.target
-        self._manner = manner
-        self._clock = performer._clock
-        self._kind = performer._view.kind(kind, apply.key.namespace)
-        self._key = ObjectKey(apply.key.namespace, apply.key.name)
-        self._only_computes = dry_run and manner.dry_runs is DryRuns.CLIENT
-        self._cluster = performer._managers(FIELD_MANAGER, dry_run=dry_run, strict=apply.validate)
-        self._is_first = True
-        self._dry_run = dry_run
-
-    async def write(self, seen: Object | None) -> str:
-        """Make the object so; return what kubectl would say.
-
-        Args:
-            seen: what the caches show; looked at in the first attempt only.
-        """
-        live = seen if self._is_first else await self._fresh()
-        self._is_first = False
-        try:
-            return await self._write(live)
-        except (Conflict, Invalid) as error:
-            if not self._apply.force or live is None or self._dry_run or _is_stale(error):
-                raise
-            await self._remove(live)
-            return await self._create()
-
-    async def _write(self, live: Object | None) -> str:
-        apply = self._apply
-        if live is None:
-            if apply.server_side and not apply.replace:
-                return await self._apply_server_side(None)
-            return await self._create()
-        if apply.create_only:
-            return self._said("unchanged")
-        if apply.replace:
-            return await self._replace(live)
-        if is_binding_to_another_role(self._target, live):
-            if not self._dry_run:
-                await self._remove(live)
-                await self._create()
-            return self._said("configured")
-        if apply.server_side:
-            return await self._apply_server_side(live)
-        wanted = applied(self._target, live, self._manner.options, keeps_ignored=apply.keep_ignored)
-        is_changed = await self._change(live, wanted)
-        return self._said("configured" if is_changed else "unchanged")
-
-    async def _create(self) -> str:
-        body = self._target if self._apply.replace else applied(self._target, None, self._manner.options)
-        if not self._only_computes:
-            try:
-                await self._cluster.create(self._kind, body, namespace=self._key.namespace)
-            except AlreadyExists as error:  # the caches were behind: look again
-                raise Conflict(str(error), status=409, reason="Conflict") from error
-        return self._said("created")
-
-    async def _replace(self, live: Object) -> str:
-        apply = self._apply
-        in_place = (apply.key.group, apply.key.kind) in (_DEFINITION, ("", "Namespace"))
-        if apply.force and not in_place and not self._dry_run:
-            await self._remove(live)
-            await self._create()
-            return self._said("replaced")
-        target = self._target
-        if apply.keep_ignored:
-            target = keep_ignored(target, live, self._manner.options.ignores)
-        await self._change(live, replaced(target, live))
-        return f"{apply.key.kind}/{apply.key.name} updated" if in_place else self._said("replaced")
-
-    async def _change(self, live: Object, wanted: Object) -> bool:
-        """Send what differs; return whether anything does."""
-        patch = patch_of(live, wanted)
-        if patch and not self._only_computes:
-            metadata = {**patch.get("metadata", {}), "resourceVersion": live["metadata"].get("resourceVersion", "")}
-            await self._cluster.patch(self._kind, self._key, MergePatch({**patch, "metadata": metadata}))
-        return bool(patch)
-
-    async def _apply_server_side(self, live: Object | None) -> str:
-        patches = server_side(
-            self._target,
-            live,
-            self._manner.options,
-            migrate_from=self._apply.migrate_from,
-            keeps_ignored=self._apply.keep_ignored,
-        )
-        for patch in patches:
-            if not self._only_computes:
-                await self._cluster.patch(self._kind, self._key, patch)
-        return self._said("serverside-applied" if patches else "unchanged")
-
-    async def _remove(self, live: Object) -> None:
-        """Delete the object and wait until it is gone."""
-        uid = str(live["metadata"].get("uid") or "")
-        try:
-            await self._cluster.delete(self._kind, self._key, preconditions=Preconditions(uid=uid))
-        except NotFound:
-            return
-        ends_at = self._clock.monotonic() + _GONE_SECONDS
-        while (found := await self._fresh()) is not None and found["metadata"].get("uid") == uid:
-            if self._clock.monotonic() >= ends_at:
-                raise _Refused(f"{label(self._apply.key)} was deleted to be made anew, and is still there")
-            await self._clock.sleep(_GONE_POLL_SECONDS)
-
-    async def _fresh(self) -> Object | None:
-        try:
-            return (await self._cluster.get(self._kind, self._key)).content
-        except NotFound:
-            return None
-
-    def _said(self, verb: str) -> str:
-        return f"{label(self._apply.key)} {verb}"
-
-
-def _is_stale(error: ClusterError) -> bool:
-    """Whether a conflict only says that we have not seen the newest state."""
-    return isinstance(error, Conflict) and not error.causes
-
-
 def _is_definition(key: ResourceKey) -> bool:
-    return (key.group, key.kind) == _DEFINITION
+    return (key.group, key.kind) == DEFINITION
 
 
 def _result(apply: Apply, message: str) -> Result:
     return Result(key=apply.key, phase=apply.phase, status=ResultCode.SYNCED, message=message)
 
 
-def _failed(key: ResourceKey, phase: SyncPhase, error: Exception) -> Result:
-    return Result(key=key, phase=phase, status=ResultCode.SYNC_FAILED, message=told(key, error))
+def _failed(key: ResourceKey, phase: SyncPhase, error: Exception, target: Object | None = None) -> Result:
+    message = masked(str(error), target) if target is not None else str(error)
+    return Result(key=key, phase=phase, status=ResultCode.SYNC_FAILED, message=message)
 
 
 def _failures(results: tuple[Result, ...]) -> tuple[Result, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -192,3 +194,25 @@ def without_finalizer(found: Object, finalizer: str) -> dict[str, Any] | None:
         return None
     left = [name for name in finalizers if name != finalizer]
     return {"metadata": {"finalizers": left or None, "resourceVersion": metadata.get("resourceVersion", "")}}
+
+
+def masked(message: str, target: Object) -> str:
+    """Return what a server said of an object without any value of a Secret.
+
+    >>> masked('data[a]: Invalid value: "aHVudGVyMg=="', {"kind": "Secret", "data": {"a": "aHVudGVyMg=="}})
+    'data[a]: Invalid value: "++++++++"'
+    """
+    if kind_of(target) != "Secret" or group_version(target)[0]:
+        return message
+    values: set[str] = set()
+    for field in ("data", "stringData"):
+        found = target.get(field)
+        for value in found.values() if isinstance(found, Mapping) else ():
+            text = str(value)
+            values |= {text, text.strip(), b64encode(text.encode()).decode()}
+            with suppress(ValueError):
+                values.add(b64decode(text).decode(errors="ignore"))
+    # The longest first: one value may be part of another.
+    for value in sorted((value for value in values if len(value) > 2), key=len, reverse=True):
+        message = message.replace(value, "++++++++")
+    return message

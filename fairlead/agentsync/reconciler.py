@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -22,50 +22,44 @@ import structlog
 
 from fairlead.agentsync._belief import believed
 from fairlead.agentsync._claims import claimed, is_rollout
-from fairlead.agentsync._judgement import SystemOptions, asks_for_server_side_diff, diff_options, differ
+from fairlead.agentsync._judgement import asks_for_server_side_diff, diff_options, differ
 from fairlead.agentsync._live import LiveView, Sight
-from fairlead.agentsync._performing import DryRuns, Manner, Performer
-from fairlead.agentsync._rendering import For, render
+from fairlead.agentsync._performing import Performer
+from fairlead.agentsync._rendering import For, RenderHook, Renderings, Renders
 from fairlead.agentsync._reporting import Reporter
 from fairlead.agentsync._wanting import Need, need
+from fairlead.agentsync._writing import DryRuns, Manner
 from fairlead.agentsync.actions import Action, ApplyWave, Prune, Render
 from fairlead.agentsync.diff import DiffOptions
-from fairlead.agentsync.kinds import APPLICATIONS, LOCAL_NAME, LOCAL_SERVER, Application, AppProject
+from fairlead.agentsync.kinds import APPLICATIONS, Application, AppProject
 from fairlead.agentsync.machine import (
     ApplicationDecision,
-    Settings,
     Subject,
     Tools,
     application_patch,
     decide,
     prepare,
 )
-from fairlead.agentsync.observation import Desired, DestinationSeen, Observation, RenderFailure, Rendering, Result
-from fairlead.agentsync.offline import OfflineError, OfflineStore, Shelf, decode_desired, encode_desired
-from fairlead.agentsync.project import Project
-from fairlead.agentsync.project import parse as parse_project
+from fairlead.agentsync.observation import DestinationSeen, Observation, Result
+from fairlead.agentsync.offline import OfflineStore
 from fairlead.agentsync.resources import Object, ResourceKey, ServedKinds
+from fairlead.agentsync.settings import GitOpsSettings
 from fairlead.agentsync.sources.port import (
     ManifestSources,
-    RepositoryError,
-    SourceError,
     Verification,
     VerificationMode,
 )
-from fairlead.agentsync.spec import ApplicationSpec, Destination
+from fairlead.agentsync.spec import ApplicationSpec
 from fairlead.agentsync.status import ApplicationStatus, Phase, decode_status
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import View
 from fairlead.core.decision import Event, earliest
-from fairlead.core.errors import SpecError
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
 
 log = structlog.get_logger(__name__)
 
-RENDER_SECONDS_MAX = 300.0  # a source that takes longer has failed
 MISSING_KIND_RETRY = timedelta(seconds=10)
 _SOON = timedelta(seconds=1)
-_NOTHING = Rendering()
 
 
 class Recorder(Protocol):
@@ -76,15 +70,11 @@ class Recorder(Protocol):
         ...
 
 
-class GitOpsHook(Protocol):
+class GitOpsHook(RenderHook, Protocol):
     """Is told what metrics count. Must not raise."""
 
     def on_sync(self, key: ObjectKey, *, project: str, phase: str, dry_run: bool) -> None:
         """An operation has ended."""
-        ...
-
-    def on_render(self, seconds: float, *, failed: bool) -> None:
-        """Sources have been rendered, or could not be."""
         ...
 
     def on_results(self, *, succeeded: int, failed: int) -> None:
@@ -109,31 +99,6 @@ class Views:
     projects: View[AppProject]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GitOpsSettings:
-    """How Applications are looked after.
-
-    Attributes:
-        machine: what the decisions go by.
-        system: what holds for all Applications.
-        server, name: what this destination is called by Applications, besides the usual names of the local cluster.
-        is_agent: whether the control cluster is another one: then the usual names of a local cluster mean this
-            destination too, since nothing else can be reached from here.
-        dry_runs: how the dry run before a sync is made.
-        default_project: whether a project `default` that does not exist permits everything, as upstream installs it.
-        kube_version: of the destination, for charts.
-    """
-
-    machine: Settings = field(default_factory=Settings)
-    system: SystemOptions = field(default_factory=SystemOptions)
-    server: str = ""
-    name: str = ""
-    is_agent: bool = False
-    dry_runs: DryRuns = DryRuns.CLIENT
-    default_project: bool = True
-    kube_version: str = ""
-
-
 @dataclass(slots=True)
 class _Live:
     """An Application that this process looks after.
@@ -141,20 +106,17 @@ class _Live:
     Attributes:
         ours: what we hold it to be; what is stored, unless something could not be reported yet.
         status: of `ours`, decoded.
-        desired: the last good desired state as an entry of the offline store; decoded when it is looked at.
-        asked, acting: tasks under way.
+        renders: its desired state.
+        acting: actions under way.
+        results: of actions, that no decision has seen yet.
+        needs: what has to be seen for it, and what that was worked out from.
     """
 
     uid: str
     ours: Application
     subject: Subject
     status: ApplicationStatus
-    jitter: float
-    desired: bytes = b""
-    rendering: Rendering = _NOTHING
-    operation: Rendering = _NOTHING
-    rendering_task: asyncio.Task[None] | None = None
-    operation_task: asyncio.Task[None] | None = None
+    renders: Renders
     acting: asyncio.Task[None] | None = None
     results: tuple[Result, ...] = ()
     acted_at: datetime | None = None
@@ -202,26 +164,20 @@ class ApplicationReconciler:
         self._view = view
         self._kinds = kinds
         self._performer = performer
-        self._sources = sources
-        self._offline = offline
+        self._renderings = Renderings(sources, offline, clock, wake=wake, hook=hook, rng=rng)
         self._clock = clock
         self._recorder = recorder
         self._wake = wake
         self.settings = settings or GitOpsSettings()
         self._hook = hook
-        self._rng = rng or random.Random()
         self._live: dict[ObjectKey, _Live] = {}
-        self._kept: dict[str, bytes] = {}  # desired states that the last process left, until they are asked for
 
     async def recover(self) -> None:
         """Read what the last process left. To be called once, before the first reconciliation.
 
         A store that cannot be read leaves nothing to recover; that is logged, and no reason not to work.
         """
-        try:
-            self._kept = dict(await self._offline.read(Shelf.DESIRED))
-        except OfflineError as error:
-            log.error("offline_store_unreadable", error=str(error))
+        await self._renderings.recover()
         await self._reporter.recover()
 
     async def reconcile(self, key: ObjectKey) -> datetime | None:
@@ -244,7 +200,7 @@ class ApplicationReconciler:
         )
         if seen.live is not None and not seen.is_acting:
             live.results = ()
-        live.rendering = replace(live.rendering, answered="")
+        live.renders.answered()
         live.decision = decision
         self._tell(key, live, decision)
         self._act(key, live, decision, sight, options)
@@ -266,9 +222,7 @@ class ApplicationReconciler:
 
     async def close(self) -> None:
         """End what is under way. What is written is complete at any time."""
-        tasks = [task for live in self._live.values() for task in _tasks(live)]
-        for task in tasks:
-            task.cancel()
+        tasks = [task for live in self._live.values() for task in self._ended(live)]
         await asyncio.gather(*tasks, return_exceptions=True)
         self._live.clear()
 
@@ -287,28 +241,28 @@ class ApplicationReconciler:
                 ours=ours,
                 subject=prepare(ours),
                 status=decode_status(ours.status),
-                jitter=self._rng.random(),
+                renders=self._renderings.begin(key, found.metadata.uid),
             )
             self._live[key] = live
-            self._restore(key, live)
         elif ours is not live.ours:
             live.ours, live.subject, live.status = ours, prepare(ours), decode_status(ours.status)
         return live
 
-    def _restore(self, key: ObjectKey, live: _Live) -> None:
-        """Take what the last process rendered for what is wanted, until there is something newer."""
-        content = self._kept.pop(str(key), b"")
-        if content and (desired := decode_desired(content, live.uid)) is not None:
-            live.desired = content
-            log.info("desired_state_restored", object=str(key), revisions=desired.revisions)
-
     async def _look(self, key: ObjectKey, live: _Live) -> tuple[Sight, datetime | None]:
         """Have seen what is needed, and look; return also when to ask again for a kind that is missing."""
         await self._kinds.look()
-        objects = self._objects(live)
+        objects = live.renders.objects()
         status = live.status
-        project = self._project(live.subject)
-        mark = (live.desired, live.operation.desired, live.subject, status.resources, status.operation_state, project)
+        project = self.settings.project(live.subject, self._views.projects)
+        renders = live.renders
+        mark = (
+            renders.content,
+            renders.operation.desired,
+            live.subject,
+            status.resources,
+            status.operation_state,
+            project,
+        )
         if live.needs is None or live.needs[0] != mark or live.needs[1].missing:
             found = self._need(live, objects)
             if found.missing:
@@ -332,74 +286,36 @@ class ApplicationReconciler:
 
     def _refuses(self, subject: Subject) -> Callable[[ResourceKey, bool], str]:
         """Return why the project does not permit an object; a project that is not there permits nothing."""
-        project = self._project(subject)
+        project = self.settings.project(subject, self._views.projects)
         if project is None or subject.spec is None:
             return lambda key, namespaced: "there is no project"
-        seen = self._destination(subject.spec.destination)
+        seen = self.settings.destination(subject.spec.destination)
         return lambda key, namespaced: project.resource_refusal(
             key, namespaced=namespaced, server=seen.server, name=seen.name
         )
 
-    def _objects(self, live: _Live) -> tuple[Object, ...]:
-        desired = self._desired(live)
-        own = desired.objects if desired is not None else ()
-        other = live.operation.desired
-        return own if other is None or (desired is not None and other.objects == own) else own + other.objects
-
-    @staticmethod
-    def _desired(live: _Live) -> Desired | None:
-        return decode_desired(live.desired, live.uid) if live.desired else None
-
     def _observe(self, live: _Live, sight: Sight) -> Observation:
         spec = live.subject.spec
+        rendering, operation = live.renders.seen()
         is_seen = not sight.waiting and not sight.unread and self._kinds.is_known
         return Observation(
-            rendering=replace(live.rendering, desired=self._desired(live), in_flight=live.rendering_task is not None),
-            operation=replace(live.operation, in_flight=live.operation_task is not None),
+            rendering=rendering,
+            operation=operation,
             live=sight.live if is_seen else None,
             live_error=sight.error,
             served=self._kinds,
-            destination=self._destination(spec.destination) if spec is not None else DestinationSeen(),
-            project=self._project(live.subject),
+            destination=self.settings.destination(spec.destination) if spec is not None else DestinationSeen(),
+            project=self.settings.project(live.subject, self._views.projects),
             results=live.results,
             is_acting=live.acting is not None,
             acted_at=live.acted_at,
             others=self._others(live, sight) if is_seen else {},
-            jitter=live.jitter,
+            jitter=live.renders.jitter,
         )
-
-    def _destination(self, wanted: Destination) -> DestinationSeen:
-        """Return this cluster if it is the one that is meant; from here no other can be reached."""
-        settings = self.settings
-        servers, names = {LOCAL_SERVER, settings.server} - {""}, {LOCAL_NAME, settings.name} - {""}
-        server, name = settings.server or LOCAL_SERVER, settings.name or LOCAL_NAME
-        if wanted.server and wanted.name:
-            return DestinationSeen(
-                error=f"application destination can't have both name and server defined: {wanted.name} {wanted.server}"
-            )
-        if wanted.server in servers or wanted.name in names:
-            return DestinationSeen(server=wanted.server or server, name=wanted.name or name)
-        if not wanted.server and not wanted.name:
-            return DestinationSeen()  # the spec is at fault, and its own check says so
-        what = f"server {wanted.server}" if wanted.server else f"name {wanted.name}"
-        return DestinationSeen(error=f"there is no cluster with {what}: expected {server} or {name}")
-
-    def _project(self, subject: Subject) -> Project | None:
-        name = subject.spec.project_name if subject.spec is not None else "default"
-        namespace = self.settings.machine.control_namespace
-        found = self._views.projects.get(ObjectKey(namespace, name))
-        if found is None:
-            is_open = name == "default" and self.settings.default_project
-            return Project(name=name, spec=parse_project(_OPEN)) if is_open else None
-        try:
-            return Project(name=name, spec=parse_project(found.spec))
-        except SpecError as error:
-            log.warning("project_invalid", project=name, error=str(error))
-            return Project(name=name, spec=parse_project(b"{}"))  # what cannot be understood permits nothing
 
     def _others(self, live: _Live, sight: Sight) -> Mapping[ResourceKey, str]:
         """Return whose the targets are that another Application tracks."""
-        tracking = self._tracking(live.subject)
+        tracking = self.settings.tracking(live.subject.metadata)
         assert live.needs is not None, "nobody looks without knowing at what"
         found: dict[ResourceKey, str] = {}
         for key in live.needs[1].wanted.keys:
@@ -411,10 +327,6 @@ class ApplicationReconciler:
 
     # --- decide ------------------------------------------------------------------------------------------------------
 
-    def _tracking(self, subject: Subject) -> Any:
-        control = self.settings.machine.control_namespace
-        return self.settings.system.tracking(subject.metadata.key, control_namespace=control)
-
     def _options(self, live: _Live, seen: Observation) -> DiffOptions:
         spec = live.subject.spec or ApplicationSpec()
         desired = seen.rendering.desired
@@ -424,14 +336,16 @@ class ApplicationReconciler:
         return diff_options(
             spec,
             live.subject.metadata,
-            self._tracking(live.subject),
+            self.settings.tracking(live.subject.metadata),
             self.settings.system,
             claimed(rollouts, namespace=spec.destination.namespace),
         )
 
     def _tools(self, live: _Live, options: DiffOptions) -> Tools:
         spec = live.subject.spec or ApplicationSpec()
-        return Tools(tracking=self._tracking(live.subject), differs=differ(spec, live.subject.metadata, options))
+        return Tools(
+            tracking=self.settings.tracking(live.subject.metadata), differs=differ(spec, live.subject.metadata, options)
+        )
 
     def _tell(self, key: ObjectKey, live: _Live, decision: ApplicationDecision) -> None:
         for event in decision.events:
@@ -457,15 +371,10 @@ class ApplicationReconciler:
         """Begin what was decided; its end wakes the Application."""
         others: list[Action] = []
         for action in decision.actions:
-            if not isinstance(action, Render):
+            if isinstance(action, Render):
+                self._renderings.start(key, live.renders, action, self._for(live))
+            else:
                 others.append(action)
-            elif action.for_operation:
-                if live.operation_task is not None:
-                    live.operation_task.cancel()
-                live.operation = Rendering()
-                live.operation_task = asyncio.create_task(self._render(key, live, action), name=f"render-{key}")
-            elif live.rendering_task is None:
-                live.rendering_task = asyncio.create_task(self._render(key, live, action), name=f"render-{key}")
         if others and live.acting is None:
             sync = _sync_of(live.status, decision)
             manner = Manner(
@@ -494,82 +403,11 @@ class ApplicationReconciler:
             self._hook.on_results(succeeded=len(results) - len(failed), failed=len(failed))
         self._wake(key)
 
-    async def _render(self, key: ObjectKey, live: _Live, action: Render) -> None:
-        """Render, and take the outcome over."""
-        task = asyncio.current_task()
-        started = self._clock.monotonic()
-        desired: Desired | None = self._at_hand(live, action)
-        failure: SourceError | None = None
-        if desired is None:
-            try:
-                async with asyncio.timeout(RENDER_SECONDS_MAX):
-                    desired = await render(self._sources, action, self._for(live), self._clock.now())
-            except SourceError as error:
-                failure = error
-            except TimeoutError:
-                failure = RepositoryError(f"the sources took longer than {RENDER_SECONDS_MAX:g} s")
-            except Exception as error:  # a bug of a tool's adapter is a failed render like any other
-                log.error("render_broken", object=str(key), exc_info=error)
-                failure = SourceError(f"rendering broke down: {type(error).__name__}")
-            if self._hook is not None:
-                self._hook.on_render(self._clock.monotonic() - started, failed=failure is not None)
-        if failure is not None:
-            log.warning("render_failed", object=str(key), error=str(failure))
-        if action.for_operation:
-            if live.operation_task is not task:
-                return  # another one has been asked for since
-            live.operation_task = None
-            live.operation = Rendering(desired=desired, failure=self._failure(action, failure, None))
-        else:
-            live.rendering_task = None
-            live.jitter = self._rng.random()
-            before = live.rendering.failure
-            live.rendering = Rendering(failure=self._failure(action, failure, before), answered=action.request)
-            if desired is not None:
-                await self._keep(key, live, desired)
-        self._wake(key)
-
-    def _failure(self, action: Render, error: SourceError | None, before: RenderFailure | None) -> RenderFailure | None:
-        if error is None:
-            return None
-        now = self._clock.now()
-        is_repository = isinstance(error, RepositoryError)
-        return RenderFailure(
-            message=str(error),
-            is_repository=is_repository,
-            sources=action.sources,
-            since=before.since if before is not None and before.is_repository == is_repository else now,
-            at=now,
-        )
-
-    def _at_hand(self, live: _Live, action: Render) -> Desired | None:
-        """Return what is asked for if it has been rendered already.
-
-        An operation at a commit that is known needs no Git, and so is possible while Git cannot be reached.
-        """
-        desired = self._desired(live) if action.for_operation and action.revisions else None
-        if desired is None or desired.sources != action.sources or desired.revisions != action.revisions:
-            return None
-        if desired.destination not in (None, action.destination):
-            return None
-        return replace(desired, requested=action.revisions, rendered_at=self._clock.now())
-
-    async def _keep(self, key: ObjectKey, live: _Live, desired: Desired) -> None:
-        """Remember a desired state, durably if it is another one."""
-        before = self._desired(live)
-        live.desired = encode_desired(live.uid, desired)
-        if before is not None and replace(before, rendered_at=desired.rendered_at) == desired:
-            return  # another time is no other state: nothing is written for it
-        try:
-            await self._offline.keep(Shelf.DESIRED, str(key), live.desired)
-        except OfflineError as error:
-            log.error("desired_state_not_kept", object=str(key), error=str(error))
-
     def _for(self, live: _Live) -> For:
         spec = live.subject.spec or ApplicationSpec()
         metadata = live.subject.metadata
         has_charts = any(source.helm or source.chart for source in spec.all_sources)
-        project = self._project(live.subject)
+        project = self.settings.project(live.subject, self._views.projects)
         policies = [project.signature_policy(source.repo_url) if project else None for source in spec.all_sources]
         return For(
             application=metadata.name,
@@ -608,32 +446,25 @@ class ApplicationReconciler:
     # --- the end of one ----------------------------------------------------------------------------------------------
 
     def _forget(self, key: ObjectKey, live: _Live) -> None:
-        for task in _tasks(live):
-            task.cancel()
+        self._ended(live)
         self._live.pop(key, None)
+
+    @staticmethod
+    def _ended(live: _Live) -> list[asyncio.Task[None]]:
+        """Cancel what is under way for an Application; return it."""
+        tasks = live.renders.cancel()
+        if live.acting is not None:
+            live.acting.cancel()
+            tasks.append(live.acting)
+        return tasks
 
     async def _drop(self, key: ObjectKey) -> None:
         """The Application is no more: nothing of it is kept."""
-        if (live := self._live.get(key)) is None:
-            self._kept.pop(str(key), None)
-        else:
+        if (live := self._live.get(key)) is not None:
             self._forget(key, live)
         self._view.forget(key)
         await self._reporter.drop(key)
-        try:
-            await self._offline.drop(Shelf.DESIRED, str(key))
-        except OfflineError as error:
-            log.error("desired_state_not_dropped", object=str(key), error=str(error))
-
-
-_OPEN = (
-    b'{"sourceRepos":["*"],"destinations":[{"server":"*","namespace":"*"}],'
-    b'"clusterResourceWhitelist":[{"group":"*","kind":"*"}]}'
-)
-
-
-def _tasks(live: _Live) -> list[asyncio.Task[None]]:
-    return [task for task in (live.rendering_task, live.operation_task, live.acting) if task is not None]
+        await self._renderings.drop(key)
 
 
 def _is_completed(phase: str) -> bool:

@@ -17,11 +17,11 @@ import structlog
 from fairlead.agentsync._auto import Timing
 from fairlead.agentsync._offline_file import FileStore
 from fairlead.agentsync._offline_secrets import SecretStore
-from fairlead.agentsync._performing import DryRuns
+from fairlead.agentsync._writing import DryRuns
 from fairlead.agentsync.kinds import MANIFEST_GENERATE_PATHS
 from fairlead.agentsync.machine import Settings
 from fairlead.agentsync.offline import NoStore, OfflineError, OfflineStore
-from fairlead.agentsync.reconciler import GitOpsSettings
+from fairlead.agentsync.settings import GitOpsSettings
 from fairlead.agentsync.sources import GitSettings, Sources, SourcesSettings
 from fairlead.agentsync.sources.fetching import WINDOW_SECONDS
 from fairlead.agentsync.sources.webhooks import Watched, WebhookError, affected, receive

@@ -21,8 +21,9 @@ from fairlead.agentsync._performing import Managers, Performer
 from fairlead.agentsync._reporting import Reporter
 from fairlead.agentsync.kinds import APP_PROJECTS, APPLICATIONS, REFRESH, Application, AppProject
 from fairlead.agentsync.offline import NoStore, OfflineError, OfflineStore, Shelf
-from fairlead.agentsync.reconciler import ApplicationReconciler, GitOpsSettings, Views
+from fairlead.agentsync.reconciler import ApplicationReconciler, Views
 from fairlead.agentsync.resources import Object, ResourceKind
+from fairlead.agentsync.settings import GitOpsSettings
 from fairlead.agentsync.sources.port import ManifestSources
 from fairlead.agentsync.spec import decode_spec
 from fairlead.agentsync.tracking import application_name, owner_of

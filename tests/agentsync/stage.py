@@ -13,8 +13,8 @@ import msgspec
 from fairlead.agentsync._auto import Timing
 from fairlead.agentsync.machine import Settings
 from fairlead.agentsync.offline import OfflineStore, Shelf
-from fairlead.agentsync.reconciler import GitOpsSettings
 from fairlead.agentsync.resources import Object
+from fairlead.agentsync.settings import GitOpsSettings
 from fairlead.controller.gitops_wiring import Destination, GitOpsPart
 from fairlead.core.cluster import Cluster, MergePatch, Page
 from fairlead.core.errors import NotFound, Unavailable

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from fairlead.agentsync._live import LiveObject, LiveView, Sight, Wanted, live_kind
-from fairlead.agentsync._performing import DryRuns, Manner, Performer
+from fairlead.agentsync._performing import Performer
+from fairlead.agentsync._writing import DryRuns, Manner
 from fairlead.agentsync.actions import (
     Action,
     Apply,
@@ -29,7 +30,7 @@ from fairlead.agentsync.observation import Result
 from fairlead.agentsync.resources import Object, ResourceKey, ResourceKind, key_of
 from fairlead.agentsync.status import ResultCode, SyncPhase
 from fairlead.core.cluster import Cluster, MergePatch
-from fairlead.core.errors import ClusterError, Unavailable
+from fairlead.core.errors import ClusterError, Invalid, Unavailable
 from fairlead.core.forwarding import Forwarding, R, Write
 from fairlead.core.kinds import CRDS, carried
 from fairlead.core.objects import Kind, ObjectKey
@@ -608,5 +609,20 @@ def test_results_carry_the_phase_of_their_action() -> None:
     async def story(world: World) -> None:
         [result] = await world.apply(config_map("hook"), phase=SyncPhase.POST_SYNC, is_hook=True)
         assert result.phase is SyncPhase.POST_SYNC
+
+    played(story)
+
+
+def test_no_value_of_a_secret_is_in_a_message() -> None:
+    async def story(world: World) -> None:
+        secret: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db"}}
+        secret["stringData"] = {"password": "hunter2!"}
+
+        def echoing(write: Write) -> ClusterError | None:
+            return Invalid("data[password]: Invalid value: hunter2! is aHVudGVyMiE= and will not do", status=422)
+
+        world.trouble = echoing
+        [result] = await world.apply(secret)
+        assert result.message == "data[password]: Invalid value: ++++++++ is ++++++++ and will not do"
 
     played(story)

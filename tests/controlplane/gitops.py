@@ -17,8 +17,8 @@ from fairlead.agentsync._auto import Timing
 from fairlead.agentsync._judgement import SystemOptions
 from fairlead.agentsync._offline_file import FileStore
 from fairlead.agentsync.machine import Settings
-from fairlead.agentsync.reconciler import GitOpsSettings
 from fairlead.agentsync.resources import Object
+from fairlead.agentsync.settings import GitOpsSettings
 from fairlead.agentsync.sources import GitSettings, Sources, SourcesSettings
 from fairlead.controller.crds import definitions
 from fairlead.controller.gitops_wiring import Destination, GitOpsPart
