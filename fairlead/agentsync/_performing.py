@@ -17,7 +17,7 @@ import structlog
 from fairlead.agentsync._live import LiveObject, LiveView
 from fairlead.agentsync._refusals import told
 from fairlead.agentsync._waves import defined_kind
-from fairlead.agentsync._writes import label, without_finalizer
+from fairlead.agentsync._writes import label, masked, without_finalizer
 from fairlead.agentsync._writing import DEFINITION, Manner, Refused, Writing
 from fairlead.agentsync.actions import (
     Action,
@@ -309,7 +309,9 @@ def _result(apply: Apply, message: str) -> Result:
 
 
 def _failed(key: ResourceKey, phase: SyncPhase, error: Exception, target: Object | None = None) -> Result:
-    message = masked(str(error), target) if target is not None else str(error)
+    message = told(key, error)
+    if target is not None:
+        message = masked(message, target)
     return Result(key=key, phase=phase, status=ResultCode.SYNC_FAILED, message=message)
 
 
