@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 # Decoding many small objects makes the collector run all the time; the library leaves this to the process.
-COLLECTOR_THRESHOLDS = (50_000, 20, 50)
+COLLECTOR_THRESHOLDS = (10_000, 20, 50)
 
 
 def identity() -> str:

@@ -11,12 +11,13 @@ from prometheus_client import generate_latest
 
 from fairlead.controller.settings import Settings
 from fairlead.controller.wiring import ReferenceController
-from fairlead.core.kinds import SECRETS, carried
+from fairlead.core.cluster import MergePatch
+from fairlead.core.kinds import NAMESPACES, SECRETS, carried
 from fairlead.core.objects import ObjectKey
 from fairlead.testing.clock import LoopClock, run_virtual
 from fairlead.testing.cluster import SimulatedCluster
 
-STORE = {
+STORE: dict[str, Any] = {
     "apiVersion": "external-secrets.io/v1",
     "kind": "SecretStore",
     "metadata": {"name": "fake", "namespace": "default"},
@@ -63,6 +64,8 @@ async def test_a_secret_is_synced_counted_and_the_controller_stops() -> None:
     assert (
         'externalsecret_status_condition{condition="Ready",name="db",namespace="default",status="True"} 1.0' in exposed
     )
+    assert 'externalsecret_reconcile_duration{name="db",namespace="default"}' in exposed
+    assert 'secretstore_reconcile_duration{name="fake",namespace="default"}' in exposed
     assert "planted-value" not in exposed
     controller.stop()
     await asyncio.wait_for(running, 10)
@@ -80,3 +83,31 @@ def test_kinds_that_are_not_served_hold_up_nothing() -> None:
         return found
 
     assert run_virtual(story()) == (True, [])
+
+
+def test_a_namespace_that_is_labelled_gets_its_secrets_at_once() -> None:
+    """Labels open ClusterSecretStores: nobody waits for the next attempt, which may be minutes away."""
+    shared = {
+        **STORE,
+        "kind": "ClusterSecretStore",
+        "metadata": {"name": "fake"},
+        "spec": {**STORE["spec"], "conditions": [{"namespaceSelector": {"matchLabels": {"team": "shop"}}}]},
+    }
+    wanted = {**WANTED, "spec": {**WANTED["spec"], "secretStoreRef": {"name": "fake", "kind": "ClusterSecretStore"}}}
+
+    async def story() -> None:
+        cluster = SimulatedCluster(LoopClock())
+        controller = ReferenceController(cluster, cluster.clock, Settings(), as_manager=cluster.as_manager)
+        running = asyncio.create_task(controller.run())
+        cluster.apply([shared, wanted])
+        await cluster.clock.sleep(300)
+        assert not is_ready(cluster)
+        key = ObjectKey("", "default")
+        for labels, is_open in (({"other": "x"}, False), ({"team": "shop"}, True)):
+            await cluster.as_manager("kubectl").patch(NAMESPACES, key, MergePatch({"metadata": {"labels": labels}}))
+            await cluster.clock.sleep(1)
+            assert is_ready(cluster) is is_open
+        controller.stop()
+        await asyncio.wait_for(running, 20)
+
+    run_virtual(story())

@@ -182,9 +182,11 @@ def test_a_thousand_secrets_over_two_hundred_keys() -> None:
 
 
 @pytest.mark.usefixtures("quiet")
-def test_fifty_new_secrets_while_two_thousand_refresh() -> None:
+def test_fifty_new_secrets_while_hundreds_refresh() -> None:
+    """Of two thousand, the planner's own test and `benchmarks.secret_first_sync` tell."""
+
     async def story(world: World) -> None:
-        for number in range(2000):
+        for number in range(600):
             world.remote.values[f"old-{number}"] = b"x"
             world.external_secret(
                 f"old-{number}", data=[{"secretKey": "k", "remoteRef": {"key": f"old-{number}"}}], refreshInterval="1m"
