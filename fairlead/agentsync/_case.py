@@ -219,4 +219,4 @@ class Case:
 
 def _must_be_signed(project: Project, source: Source) -> bool:
     policy = project.signature_policy(source.repo_url)
-    return policy is not None and policy.mode != "none"
+    return policy is not None and policy.mode not in ("", "none")

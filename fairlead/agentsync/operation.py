@@ -17,15 +17,21 @@ from fairlead.core.decoding import Decoder, Int64, Wire, doc
 
 
 class InitiatedBy(Wire, frozen=True, kw_only=True):
+    """Who asked for an operation."""
+
     username: Annotated[str, doc("Who asked.")] = ""
     automated: Annotated[bool, doc("Whether automatic sync asked.")] = False
 
 
 class Strategy(Wire, frozen=True, kw_only=True):
+    """How objects are applied."""
+
     force: Annotated[bool, doc("Whether what cannot be changed is deleted and made anew.")] = False
 
 
 class SyncStrategy(Wire, frozen=True, kw_only=True):
+    """Whether hooks run: one of the two."""
+
     apply: Annotated[Strategy | None, doc("Objects only, no hooks.")] = None
     hook: Annotated[Strategy | None, doc("Objects and hooks; the default.")] = None
 

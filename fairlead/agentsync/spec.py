@@ -28,6 +28,8 @@ _OPAQUE = ("valuesObject",)  # values of a chart: `null` removes a default there
 
 
 class NameValue(Wire, frozen=True, kw_only=True):
+    """A name with its value."""
+
     name: str = ""
     value: str = ""
 
@@ -36,12 +38,16 @@ class NameValue(Wire, frozen=True, kw_only=True):
 
 
 class JsonnetVar(Wire, frozen=True, kw_only=True):
+    """A variable; with `code` its value is evaluated."""
+
     name: str = ""
     value: str = ""
     code: bool = False
 
 
 class Jsonnet(Wire, frozen=True, kw_only=True):
+    """How Jsonnet would be evaluated."""
+
     ext_vars: Annotated[tuple[JsonnetVar, ...], doc("External variables.")] = ()
     tlas: Annotated[tuple[JsonnetVar, ...], doc("Top-level arguments.")] = ()
     libs: Annotated[tuple[str, ...], doc("Library paths from the root of the repository.")] = ()
@@ -58,11 +64,15 @@ class DirectorySource(Wire, frozen=True, kw_only=True):
 
 
 class KustomizeReplica(Wire, frozen=True, kw_only=True):
+    """Replicas of one workload."""
+
     name: Annotated[str, doc("Name of the Deployment or StatefulSet.")]
     count: Annotated[int | str, doc("Its replicas.")]
 
 
 class KustomizeSelector(Wire, frozen=True, kw_only=True):
+    """What a patch applies to."""
+
     group: str = ""
     version: str = ""
     kind: str = ""
@@ -73,6 +83,8 @@ class KustomizeSelector(Wire, frozen=True, kw_only=True):
 
 
 class KustomizePatch(Wire, frozen=True, kw_only=True):
+    """A patch, in a file or as text."""
+
     path: Annotated[str, doc("File of the patch.")] = ""
     patch: Annotated[str, doc("The patch itself.")] = ""
     target: Annotated[KustomizeSelector | None, doc("What is patched.")] = None
@@ -105,12 +117,16 @@ class KustomizeSource(Wire, frozen=True, kw_only=True):
 
 
 class HelmParameter(Wire, frozen=True, kw_only=True):
+    """One `--set`, or `--set-string`."""
+
     name: str = ""
     value: str = ""
     force_string: bool = False
 
 
 class HelmFileParameter(Wire, frozen=True, kw_only=True):
+    """One `--set-file`."""
+
     name: str = ""
     path: str = ""
 
@@ -138,6 +154,8 @@ class HelmSource(Wire, frozen=True, kw_only=True):
 
 
 class PluginParameter(Wire, frozen=True, kw_only=True):
+    """A parameter: one of a text, a list and a mapping."""
+
     name: str = ""
     string: str | None = None
     array: tuple[str, ...] | None = None

@@ -101,6 +101,8 @@ class AppCondition(Wire, frozen=True, kw_only=True):
 
 
 class HealthStatus(Wire, frozen=True, kw_only=True):
+    """How something is, and since when."""
+
     status: str = ""
     message: str = ""
     last_transition_time: datetime | None = None
@@ -116,6 +118,8 @@ class ComparedTo(Wire, frozen=True, kw_only=True):
 
 
 class SyncStatus(Wire, frozen=True, kw_only=True):
+    """Whether what lives is what is wanted, and of which revisions."""
+
     status: str = msgspec.field(default_factory=str)
     compared_to: ComparedTo | None = None
     revision: str = ""
@@ -215,6 +219,8 @@ class HistoryEntry(Wire, frozen=True, kw_only=True):
 
 
 class Summary(Wire, frozen=True, kw_only=True):
+    """What people want to know at a glance."""
+
     images: tuple[str, ...] = ()
     external_urls: tuple[str, ...] = msgspec.field(name="externalURLs", default=())
     is_app_of_apps: bool = False

@@ -63,29 +63,19 @@ def _definition(
         **parts,
         "status": opaque("What the controller has decided so far."),
     }
+    schema = {"description": description, "type": "object", "required": ["metadata", "spec"], "properties": properties}
     version: dict[str, Any] = {
         "name": VERSION,
         "served": True,
         "storage": True,
-        "schema": {
-            "openAPIV3Schema": {
-                "description": description,
-                "type": "object",
-                "required": ["metadata", "spec"],
-                "properties": properties,
-            }
-        },
+        "schema": {"openAPIV3Schema": schema},
+        **({"additionalPrinterColumns": columns} if columns else {}),
     }
-    if columns:
-        version["additionalPrinterColumns"] = columns
     name = f"{plural}.{GROUP}"
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": name,
-            "labels": {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "argocd"},
-        },
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "argocd"}},
         "spec": {
             "group": GROUP,
             "names": {

@@ -332,6 +332,15 @@ def test_a_source_of_the_operation_is_checked_before_it_is_rendered(source: dict
     assert (world.phase, world.message) == ("Error", f"InvalidSpecError: {message}")
 
 
+def test_an_empty_mode_of_signatures_is_none() -> None:
+    policy = {"git": {"policies": [{"repos": [{"url": "*"}], "gpg": {"mode": "", "keys": []}}]}}
+    world = World(project=project(sourceIntegrity=policy))
+    world.commit(ONE)
+    world.ask(manifests=[msgspec.json.encode(TWO).decode()])
+    world.settle()
+    assert world.phase == "Succeeded"
+
+
 @pytest.mark.parametrize(("keys", "phase"), [([{"keyID": "4AEE18F83AFDEB23"}], "Error"), ([], "Succeeded")], ids=str)
 def test_local_manifests_are_refused_where_commits_must_be_signed(keys: list[dict[str, str]], phase: str) -> None:
     world = World(project=project(signatureKeys=keys))
