@@ -164,7 +164,7 @@ class ControllerMetrics:
         queues: what is counted about the queues.
 
     Args:
-        secrets: makes the latter.
+        secrets: makes what is counted about external secrets.
     """
 
     def __init__(self, *, secrets: Callable[[CollectorRegistry], SecretMetrics] = SecretMetrics) -> None:
@@ -204,6 +204,7 @@ class ControllerMetrics:
         self._seconds[name].observe(seconds)
         if error:
             self._errors[name].inc()
+        self.secrets.on_reconcile(name, failed=bool(error))
 
     def on_event(self, type_: str, reason: str) -> None:
         """Count one recorded Event."""

@@ -42,6 +42,7 @@ from fairlead.secrets.triggers import EXTERNAL_SECRET_INDEXES, TARGET_INDEXES, T
 log = structlog.get_logger(__name__)
 
 COMPONENT = "external-secrets"  # as upstream's Events say it
+_NAME = "externalsecret"  # in metrics, as upstream's
 _STORE_WORKERS = 2
 _TEMPLATE_THREADS = 2  # a hostile template may hold one for a second or two, and must hold nobody else up
 
@@ -88,6 +89,7 @@ class SecretsPart:
             ),
         )
         queue: WorkQueue[ObjectKey] = WorkQueue(clock, rng=rng)
+        metrics.queues.watch(_NAME, queue)
         self._secrets = ExternalSecretReconciler(
             informers.cluster,
             Views(
@@ -115,7 +117,7 @@ class SecretsPart:
             namespaces.subscribe(_relabelled(queue, triggers))
         self._controllers = [
             Controller(
-                "externalsecret",
+                _NAME,
                 queue,
                 self._secrets.reconcile,
                 clock=clock,
@@ -128,6 +130,7 @@ class SecretsPart:
         for kind, view in stores.items():
             feed(view, queue, triggers.by_store)
             store_queue: WorkQueue[ObjectKey] = WorkQueue(clock, rng=rng)
+            metrics.queues.watch(kind.kind.lower(), store_queue)
             reconciler = StoreReconciler(
                 kind,
                 informers.cluster,

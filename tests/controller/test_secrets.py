@@ -66,6 +66,8 @@ async def test_a_secret_is_synced_counted_and_the_controller_stops() -> None:
     )
     assert 'externalsecret_reconcile_duration{name="db",namespace="default"}' in exposed
     assert 'secretstore_reconcile_duration{name="fake",namespace="default"}' in exposed
+    assert 'controller_runtime_reconcile_total{controller="externalsecret",result="success"}' in exposed
+    assert 'workqueue_depth{name="externalsecret"} 0.0' in exposed
     assert "planted-value" not in exposed
     controller.stop()
     await asyncio.wait_for(running, 10)
