@@ -9,9 +9,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from fairlead.agentsync.sources._access import Access
 from fairlead.agentsync.sources._cache import RenderedCache, cache_key
@@ -23,6 +25,7 @@ from fairlead.agentsync.sources._urls import locate
 from fairlead.agentsync.sources.charts import ChartFetcher
 from fairlead.agentsync.sources.directory import ParsedFiles
 from fairlead.agentsync.sources.git import GitFetcher
+from fairlead.agentsync.sources.oci import OciFetcher
 from fairlead.agentsync.sources.port import (
     Fetcher,
     FetcherContext,
@@ -118,6 +121,14 @@ class Sources:
             limits=settings.tools.tree,
             clock=clock,
         )
+        self._oci = OciFetcher(
+            _without_leftovers(_private(folder / "oci")),
+            access=self._access,
+            window=settings.window,
+            protocols=settings.git.protocols & {"https", "http"},
+            limits=settings.tools.tree,
+            clock=clock,
+        )
         self._fetchers = Fetchers(FetcherContext(folder=_private(folder / "plugins"), access=self._access), plugins)
 
     def trust(self, repositories: Repositories, keys: Mapping[str, str]) -> None:
@@ -148,6 +159,7 @@ class Sources:
             RepositoryError: the repository cannot be reached, or has no such revision.
             SourceError: the source cannot be used.
         """
+        source = with_scheme(source)
         return await self._fetcher(source).resolve(source, project=project, freshness=freshness)
 
     async def render(self, request: RenderRequest) -> Rendered:
@@ -162,6 +174,7 @@ class Sources:
             RenderError: it cannot become objects.
             ProgramMissing: a program that is needed is not installed.
         """
+        request = replace(request, source=with_scheme(request.source))
         if request.source.ref and request.source.chart:
             raise SourceError(f"source {request.source.ref!r}: a source with ref cannot have a chart")
         if request.source.is_reference_only:
@@ -182,6 +195,7 @@ class Sources:
         """Note that a repository moved, as a webhook said: the next question about it reaches it."""
         self._git.forget(url)
         self._charts.forget(url)
+        self._oci.forget(url)
 
     async def _rendered(self, key: str, request: RenderRequest) -> Rendered:
         try:
@@ -223,9 +237,18 @@ class Sources:
 
     def _fetcher(self, source: Source) -> Fetcher:
         place = locate(source.repo_url)
+        if place.scheme == "oci":
+            return self._oci
         if place.scheme not in GIT_SCHEMES:
             return self._fetchers.fetcher(place)
         return self._charts if source.chart else self._git
+
+
+def with_scheme(source: Source) -> Source:
+    """Return a source whose URL says that it is of a registry: charts may name one without (`ghcr.io/team/charts`)."""
+    if not source.chart or "://" in source.repo_url or not source.repo_url.strip():
+        return source
+    return msgspec.structs.replace(source, repo_url=f"oci://{source.repo_url.strip()}")
 
 
 def _private(folder: Path) -> Path:

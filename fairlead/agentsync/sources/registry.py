@@ -1,8 +1,8 @@
 """Which fetcher knows which kind of repository.
 
 Another package adds one through the entry-point group `fairlead.manifest_sources`: the name is the scheme of the URLs
-that it answers for (`s3`), the object a callable that takes a `FetcherContext` and returns a `Fetcher`. Git and chart
-repositories are built in and come first: a plug-in cannot stand between them and their users.
+that it answers for (`s3`), the object a callable that takes a `FetcherContext` and returns a `Fetcher`. Git, chart
+repositories and OCI registries are built in and come first: a plug-in cannot stand between them and their users.
 """
 
 from __future__ import annotations
@@ -50,6 +50,4 @@ class Fetchers:
             except (ImportError, AttributeError) as error:
                 raise SourceError(f"the plug-in {point.value} cannot be loaded: {error}") from error
             return factory
-        if place.scheme == "oci":
-            raise SourceError(f"repoURL {place.shown}: OCI registries are not supported as sources")
         raise SourceError(f"repoURL {place.shown}: no plug-in of {GROUP} knows {place.scheme}://")

@@ -182,8 +182,10 @@ def _read(secret: Mapping[str, Any], kind: str | None) -> Repository:
         url = data.get("url", "").strip()
         if not url:
             raise SourceError("data.url is missing: expected the URL of a repository")
-        place = locate(url)
         kind_of_repository = data.get("type", "") or "git"
+        if kind_of_repository != "git" and "://" not in url:
+            url = f"oci://{url}"  # registries of charts are written without
+        place = locate(url)
         if kind_of_repository not in ("git", "helm", "oci"):
             raise SourceError(f"data.type is {kind_of_repository!r}: expected git, helm or oci")
     except SourceError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,25 @@ def kubectl() -> Path:
         absent("kubectl")
     assert found is not None, "absent() does not return"
     return Path(found)
+
+
+@pytest.fixture(scope="session")
+def registry(helm: Path) -> Iterator[str]:
+    """Host and port of an OCI registry on loopback."""
+    from tests.agentsync.tools.build import program
+    from tests.controlplane.build import Absent
+
+    try:
+        path = program("registry")
+    except Absent as error:
+        absent(str(error))
+        raise
+    process = subprocess.Popen([path, "-port", "0"], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        yield f"localhost:{line.split()[-1]}"
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

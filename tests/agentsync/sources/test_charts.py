@@ -271,7 +271,7 @@ async def test_an_archive_that_is_not_what_the_index_says(charts: Charts, tmp_pa
 async def test_an_archive_that_unpacks_to_too_much(
     charts: Charts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fairlead.agentsync.sources import charts as module
+    from fairlead.agentsync.sources import _archives as module
 
     monkeypatch.setattr(module, "UNPACKED_BYTES_MAX", 1000)
     charts.publish(archive({**CHART, "web/zeros": "0" * 100_000}), "1.2.0")

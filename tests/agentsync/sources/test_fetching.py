@@ -28,6 +28,7 @@ from fairlead.agentsync.sources import (
     Verification,
 )
 from fairlead.agentsync.sources._tools import explicit_type
+from fairlead.agentsync.sources.fetching import with_scheme
 from fairlead.agentsync.spec import (
     DirectorySource,
     HelmSource,
@@ -251,8 +252,6 @@ async def test_an_installed_plug_in_is_found_by_its_scheme(tmp_path: Path, monke
         await sources.resolve(Source(repo_url="odd://x/y"), project="")
     with pytest.raises(SourceError, match=r"no plug-in of fairlead\.manifest_sources knows none://"):
         await sources.resolve(Source(repo_url="none://x/y"), project="")
-    with pytest.raises(SourceError, match="OCI registries are not supported"):
-        await sources.resolve(Source(repo_url="oci://x/y"), project="")
 
 
 def make_bucket(_: FetcherContext) -> Bucket:
@@ -263,7 +262,7 @@ def make_bucket(_: FetcherContext) -> Bucket:
 
 def test_folders_are_ours_alone(sources: Sources, tmp_path: Path) -> None:
     assert {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "sources").iterdir()} == dict.fromkeys(
-        ("scratch", "stores", "charts", "plugins"), 0o700
+        ("scratch", "stores", "charts", "oci", "plugins"), 0o700
     )
 
 
@@ -275,3 +274,16 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
         os.utime(scratch / name, (time.time() - age,) * 2)
     Sources(tmp_path / "sources")
     assert [each.name for each in scratch.iterdir()] == ["run-young"]
+
+
+@pytest.mark.parametrize(
+    ("url", "chart", "wanted"),
+    [
+        ("ghcr.io/team/charts", "web", "oci://ghcr.io/team/charts"),
+        ("https://host/charts", "web", "https://host/charts"),
+        ("oci://ghcr.io/team/charts", "web", "oci://ghcr.io/team/charts"),
+        ("git@host:team/web", "", "git@host:team/web"),
+    ],
+)
+def test_registries_of_charts_need_no_scheme(url: str, chart: str, wanted: str) -> None:
+    assert with_scheme(Source(repo_url=url, chart=chart)).repo_url == wanted

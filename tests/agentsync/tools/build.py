@@ -1,4 +1,4 @@
-"""Where real kustomize and helm come from: the PATH's Go builds them once into the user's cache."""
+"""Where real kustomize, helm and an OCI registry come from: Go builds them once into the user's cache."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 PACKAGES = {
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5",
     "helm": "helm.sh/helm/v3/cmd/helm",
+    "registry": "github.com/google/go-containerregistry/cmd/registry",
 }
 
 
