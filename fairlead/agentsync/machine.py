@@ -52,7 +52,7 @@ from fairlead.agentsync.kinds import (
     REFRESH_TIMESTAMP,
     SKIP_RECONCILE,
 )
-from fairlead.agentsync.observation import Observation
+from fairlead.agentsync.observation import Observation, Rendering
 from fairlead.agentsync.operation import Operation
 from fairlead.agentsync.options import SyncOptions
 from fairlead.agentsync.spec import ApplicationSpec
@@ -199,16 +199,35 @@ class _Deciding:
             jitter=self.seen.jitter,
         )
         self._wake(due.at)
-        if due.depth is not None:
+        depth = due.depth
+        if depth is None and self._is_behind_an_operation(rendering):
+            depth = Depth.FRESH
+        if depth is not None:
             self.actions.append(
                 Render(
                     sources=spec.all_sources,
                     destination=spec.destination,
-                    depth=due.depth,
+                    depth=depth,
                     request="" if is_answered else request,
                 )
             )
         return self._refresh_annotations() if is_answered else ()
+
+    def _is_behind_an_operation(self, rendering: Rendering) -> bool:
+        """Whether a sync has ended with other revisions than what is compared with, which was rendered before that.
+
+        Without another look the Application would be OutOfSync until the next poll, with what it has just got.
+        """
+        state, desired, failure = self.status.operation_state, rendering.desired, rendering.failure
+        taken = self.seen.operation.desired
+        if rendering.in_flight or self._state_in_progress() is not None:
+            return False
+        if state is None or state.operation.sync is None or state.operation.sync.dry_run:
+            return False
+        if desired is None or taken is None:
+            return False
+        looked_at = max(desired.rendered_at, failure.at) if failure is not None else desired.rendered_at
+        return looked_at < taken.rendered_at and taken.revisions != desired.revisions
 
     # -- operations ----------------------------------------------------------------------------------------------------
 
