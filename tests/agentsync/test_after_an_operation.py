@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.agentsync.forge import config_map
-from tests.agentsync.stage import Play
-from tests.agentsync.test_reconciler import played
+from tests.agentsync.stage import Play, played
 
 
 def test_a_sync_to_a_newer_commit_is_seen_at_once() -> None:
