@@ -27,6 +27,7 @@ class HttpServer:
         requests: method and path of each request.
         rejected: how many had wrong credentials, or none.
         failures: how many requests are answered by 503 before all goes well.
+        is_old: whether it speaks the first protocol alone, in which only tips may be asked for.
     """
 
     root: Path
@@ -36,6 +37,7 @@ class HttpServer:
     requests: list[str] = field(default_factory=list)
     rejected: int = 0
     failures: int = 0
+    is_old: bool = False
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}"
@@ -78,7 +80,7 @@ class HttpServer:
             "REQUEST_METHOD": request.method,
             "CONTENT_TYPE": request.headers.get("Content-Type", ""),
             "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
-            "HTTP_GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+            "HTTP_GIT_PROTOCOL": "" if self.is_old else request.headers.get("Git-Protocol", ""),
             "REMOTE_USER": self.user,
             "REMOTE_ADDR": "127.0.0.1",
         }

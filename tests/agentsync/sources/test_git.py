@@ -20,6 +20,7 @@ from fairlead.agentsync.sources import (
     SourceError,
     Sources,
     _programs,
+    _store,
 )
 from fairlead.agentsync.spec import DirectorySource, Source
 from tests.agentsync.sources.conftest import MakeSources
@@ -169,6 +170,27 @@ async def test_a_restart_uses_the_store_and_a_damaged_one_is_made_anew(
     (store / "shallow.lock").write_text("")  # what a process leaves that is killed while it fetches
     repository.commit({"app/a.yaml": config_map("two")})
     assert await rendered(make_sources(), source) == ["two"]
+
+
+async def test_a_store_lets_old_commits_go_and_joins_packs(
+    repository: Repository, make_sources: MakeSources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("HELD_MAX", 3), ("UNUSED_SECONDS", -1), ("PACKS_MAX", 4)):
+        monkeypatch.setattr(_store, name, value)
+    sources, source = make_sources(), source_of(repository)
+    first = repository.commit({"app/a.yaml": config_map("first")})
+    assert await rendered(sources, source) == ["first"]
+    for n in range(12):
+        repository.commit({"app/a.yaml": config_map(f"a{n}"), f"app/{n}.yaml": config_map(f"b{n}")})
+        assert (await rendered(sources, source))[-1] == f"a{n}"
+    (store,) = (tmp_path / "sources" / "stores").iterdir()
+    assert len(list((store / "objects" / "pack").glob("*.pack"))) <= 5
+    held = list((store / "refs" / "fairlead").glob("*")) if (store / "refs" / "fairlead").exists() else []
+    packed = (store / "packed-refs").read_text().count("refs/fairlead/") if (store / "packed-refs").exists() else 0
+    assert 1 <= len(held) + packed <= 8
+    # What was let go is fetched again when somebody goes back to it.
+    request = RenderRequest(application="shop", source=source, revision=first, freshness=Freshness.HARD)
+    assert [each["metadata"]["name"] for each in (await sources.render(request)).objects] == ["first"]
 
 
 async def test_hooks_and_settings_of_the_machine_are_not_run(
@@ -325,8 +347,6 @@ async def test_row_41_a_repository_larger_than_the_bound(repository: Repository,
 async def test_row_41_a_large_repository_is_listed_by_directory(
     repository: Repository, make_sources: MakeSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fairlead.agentsync.sources import _store
-
     monkeypatch.setattr(_store, "WHOLE_LISTING_BYTES", 1000)
     repository.commit({f"app-{n}/a.yaml": config_map(f"a{n}") for n in range(40)})
     (repository.folder / "linked").symlink_to("app-7")

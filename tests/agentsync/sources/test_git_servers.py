@@ -165,6 +165,21 @@ async def test_refs_are_asked_for_as_often_as_settings_say(
                 await names(sources, source)
 
 
+async def test_a_server_that_gives_only_tips_is_asked_for_everything(
+    repository: Repository, make_sources: MakeSources
+) -> None:
+    old = repository.commit({"app/a.yaml": config_map("old")})
+    repository.commit({"app/a.yaml": config_map("new")})
+    async with http_server(repository.folder.parent) as server:
+        server.is_old = True
+        for revision, wanted in (("main", "new"), (old, "old"), (old[:9], "old")):
+            source = Source(repo_url=server.url("shop"), path="app", target_revision=revision)
+            assert await names(make_sources(), source) == [wanted]
+        gone = Source(repo_url=server.url("shop"), path="app", target_revision="0" * 40)
+        with pytest.raises(RepositoryError, match=f"the repository has no commit {'0' * 40}"):
+            await names(make_sources(), gone)
+
+
 # -- ssh ---------------------------------------------------------------------------------------------------------------
 
 
