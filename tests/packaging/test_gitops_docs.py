@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from fairlead.agentsync.health import _BUILTIN, _SCRIPTED
+from fairlead.cli.agent import agent_
 from fairlead.cli.app import _COMMANDS, app_
 from fairlead.cli.main import main
 
@@ -37,6 +38,17 @@ def test_every_command_is_listed_with_its_options(name: str) -> None:
             ), longest
     for option in re.findall(r"`(--[a-z-]+)", row):
         assert any(option in parameter.opts for parameter in command.params), option
+
+
+def test_every_option_of_the_agent_is_listed_and_no_other() -> None:
+    group = agent_.get_command(click.Context(agent_), "run")
+    assert group is not None
+    known = {option for parameter in group.params if isinstance(parameter, click.Option) for option in parameter.opts}
+    rows = "\n".join(line for line in section("Running").splitlines() if line.startswith("| `"))
+    listed = set(re.findall(r"`(--[a-z-]+)`", rows))
+    assert listed <= known
+    own = ("--gitops", "--hub", "--cluster", "--git-", "--offline", "--webhook", "--sync", "--application")
+    assert {option for option in known if option.startswith(own)} <= listed
 
 
 def test_every_kind_with_a_check_is_listed_and_no_other() -> None:
