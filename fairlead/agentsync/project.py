@@ -34,6 +34,7 @@ __all__ = [
     "ProjectDestination",
     "ProjectSpec",
     "ServiceAccount",
+    "open_project",
     "parse",
     "problems",
 ]
@@ -252,6 +253,16 @@ def _lists(rules: Iterable[NamespacedKind | ClusterKind], group: str, kind: str)
 
 def _lists_object(rule: ClusterKind, group: str, kind: str, name: str) -> bool:
     return _lists((rule,), group, kind) and (not rule.name or glob(rule.name, name))
+
+
+def open_project(name: str) -> Project:
+    """Return a project that permits everything, as the one named `default` does in a fresh installation."""
+    everything = ProjectSpec(
+        source_repos=("*",),
+        destinations=(ProjectDestination(server="*", namespace="*"),),
+        cluster_resource_whitelist=(ClusterKind(group="*", kind="*"),),
+    )
+    return Project(name=name, spec=everything)
 
 
 # -- what is wrong with it ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from fairlead.agentsync._writing import DryRuns
 from fairlead.agentsync.kinds import LOCAL_NAME, LOCAL_SERVER, AppProject
 from fairlead.agentsync.machine import Settings, Subject
 from fairlead.agentsync.observation import DestinationSeen
-from fairlead.agentsync.project import Project
+from fairlead.agentsync.project import Project, open_project
 from fairlead.agentsync.project import parse as parse_project
 from fairlead.agentsync.spec import DEFAULT_PROJECT, Destination
 from fairlead.agentsync.tracking import Tracking
@@ -20,11 +20,6 @@ from fairlead.core.errors import SpecError
 from fairlead.core.objects import ObjectKey, ObjectMeta
 
 log = structlog.get_logger(__name__)
-
-_OPEN = (
-    b'{"sourceRepos":["*"],"destinations":[{"server":"*","namespace":"*"}],'
-    b'"clusterResourceWhitelist":[{"group":"*","kind":"*"}]}'
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +67,7 @@ class GitOpsSettings:
         found = projects.get(ObjectKey(self.machine.control_namespace, name))
         if found is None:
             is_open = name == DEFAULT_PROJECT and self.default_project
-            return Project(name=name, spec=parse_project(_OPEN)) if is_open else None
+            return open_project(name) if is_open else None
         try:
             return Project(name=name, spec=parse_project(found.spec))
         except SpecError as error:

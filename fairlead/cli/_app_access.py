@@ -144,18 +144,24 @@ async def following(cluster: Cluster, key: ObjectKey) -> AsyncIterator[AsyncIter
 
 
 async def project_of(cluster: Cluster, application: dict[str, Any]) -> Project:
-    """Return the AppProject of an Application.
+    """Return the AppProject of an Application; a project `default` that nobody made permits everything.
 
     Raises:
         ClusterError: it cannot be read.
         SpecError: it cannot be understood.
     """
-    from fairlead.agentsync.project import Project, parse
+    from fairlead.agentsync.project import Project, open_project, parse
+    from fairlead.agentsync.spec import DEFAULT_PROJECT
 
     metadata, spec = mapping(application.get("metadata")), mapping(application.get("spec"))
     place = text(mapping(application.get("status")).get("controllerNamespace")) or text(metadata.get("namespace"))
-    name = text(spec.get("project")) or "default"
-    found = await cluster.get(PROJECTS, ObjectKey(place, name))
+    name = text(spec.get("project")) or DEFAULT_PROJECT
+    try:
+        found = await cluster.get(PROJECTS, ObjectKey(place, name))
+    except NotFound:
+        if name != DEFAULT_PROJECT:
+            raise
+        return open_project(name)
     return Project(name=name, spec=parse(msgspec.json.encode(found.content.get("spec") or {})))
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from fairlead.agentsync.kinds import APP_PROJECTS
-from fairlead.agentsync.project import Cluster, GpgPolicy, Project, ServiceAccount, parse, problems
+from fairlead.agentsync.project import Cluster, GpgPolicy, Project, ServiceAccount, open_project, parse, problems
 from fairlead.agentsync.resources import ResourceKey
 from fairlead.core.errors import SpecError
 
@@ -302,6 +302,15 @@ def test_an_empty_whitelist_is_written_and_an_absent_one_is_not() -> None:
 )
 def test_problems(spec: dict[str, Any], message: str) -> None:
     assert problems(parse(json.dumps(spec).encode())) == (message,)
+
+
+def test_an_open_project_permits_everything() -> None:
+    found = open_project("default")
+    key = ResourceKey("example.com", "Thing", "web", "x")
+    assert found.permits_source("https://anywhere/x") and found.permits_destination("https://any", "", "where")
+    assert found.resource_refusal(key, namespaced=True, server="https://any", name="") == ""
+    assert found.permits_kind("", "Namespace", namespaced=False, object_name="x")
+    assert problems(found.spec) == ()
 
 
 def test_a_sound_spec_has_no_problems() -> None:
