@@ -20,6 +20,7 @@ from fairlead.agentsync.status import (
     Summary,
     SyncCode,
     decode_status,
+    odd_fields,
     status_patch,
     to_json,
 )
@@ -91,7 +92,8 @@ def outgoing(stored: Application, ours: Application) -> Json:
     must not be overwritten.
     """
     patch: Json = {}
-    if status := status_patch(decode_status(stored.status), decode_status(ours.status)):
+    odd = odd_fields(stored.status)
+    if status := status_patch(decode_status(stored.status), decode_status(ours.status), odd=odd):
         patch["status"] = status
     was, own = as_json(stored), as_json(ours)
     old, new = was.get("operation") or {}, own.get("operation") or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from fairlead.agentsync.kinds import DELETION_APPROVED, REFRESH, Application
 from fairlead.agentsync.operation import Operation, decode_operation
 from fairlead.agentsync.resources import Object, ResourceKey
 from fairlead.agentsync.spec import ApplicationSpec, decode_spec
-from fairlead.agentsync.status import ApplicationStatus, status_patch, to_json, without_nulls
+from fairlead.agentsync.status import ApplicationStatus, odd_fields, status_patch, to_json, without_nulls
 from fairlead.agentsync.tracking import Tracking
 from fairlead.core.decision import Decision
 from fairlead.core.errors import SpecError
@@ -45,6 +45,7 @@ class Subject:
     Attributes:
         spec: None: it cannot be understood, and `error` says why.
         operation: what is asked for; None: nothing, or it cannot be understood, as `operation_error` says.
+        odd_status: fields of the stored status that cannot be understood.
     """
 
     metadata: ObjectMeta
@@ -53,6 +54,7 @@ class Subject:
     operation: Operation | None = None
     has_operation: bool = False
     operation_error: str = ""
+    odd_status: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def refresh(self) -> str:
@@ -123,6 +125,7 @@ def prepare(found: Application) -> Subject:
         operation=operation,
         has_operation=found.has_operation,
         operation_error=operation_error,
+        odd_status=odd_fields(found.status),
     )
 
 
@@ -134,7 +137,7 @@ def application_patch(subject: Subject, before: ApplicationStatus, decision: App
     """
     patch: dict[str, Any] = {}
     metadata: dict[str, Any] = {}
-    if status := status_patch(before, decision.status):
+    if status := status_patch(before, decision.status, odd=subject.odd_status):
         patch["status"] = status
     if decision.operation is None and subject.has_operation:
         patch["operation"] = None

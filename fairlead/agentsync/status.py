@@ -274,14 +274,20 @@ def to_json(value: Wire) -> dict[str, Any]:
     return built
 
 
-def status_patch(before: ApplicationStatus, after: ApplicationStatus) -> dict[str, Any]:
+def status_patch(
+    before: ApplicationStatus, after: ApplicationStatus, *, odd: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the JSON merge patch of `status` that turns one status into the other; empty: nothing changed.
 
     A `null` in the values of a chart cannot be stored by such a patch: it is left out.
+
+    Args:
+        odd: what is stored and could not be understood, by field.
     """
-    if before == after:
+    if before == after and not odd:
         return {}
-    patch: dict[str, Any] = diff(without_nulls(to_json(before)), without_nulls(to_json(after)))
+    stored = {**without_nulls(to_json(before)), **(odd or {})}
+    patch: dict[str, Any] = diff(stored, without_nulls(to_json(after)))
     return patch
 
 
@@ -313,6 +319,20 @@ def decode_status(raw: bytes | msgspec.Raw) -> ApplicationStatus:
         if name in _FIELDS and (understood := _understood(name, value)) is not None:
             found[_NAMES[name]] = understood
     return ApplicationStatus(**found)
+
+
+def odd_fields(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+    """Return the fields of a stored status that cannot be understood, as JSON data; {} as a rule.
+
+    A patch has to take them away: what is merged into them could not be understood either, and would be decided anew
+    for ever.
+    """
+    fields = _raw_fields(raw)
+    return {
+        name: msgspec.json.decode(value)
+        for name, value in fields.items()
+        if name in _FIELDS and bytes(value) != b"null" and _understood(name, value) is None
+    }
 
 
 def _raw_fields(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:

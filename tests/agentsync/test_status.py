@@ -22,6 +22,7 @@ from fairlead.agentsync.status import (
     ResourceResult,
     SyncResult,
     decode_status,
+    odd_fields,
     status_patch,
     to_json,
     with_conditions,
@@ -133,3 +134,16 @@ def test_errors_and_warnings_are_told_apart() -> None:
         ConditionType.EXCLUDED_RESOURCE,
         ConditionType.ORPHANED_RESOURCE,
     ]
+
+
+def test_what_cannot_be_understood_is_replaced_as_a_whole() -> None:
+    # Merged into, it could not be understood either, and the same decision would be taken for ever.
+    stored = {**copy.deepcopy(STATUS), "operationState": {"operation": {"sync": {"prune": "yes"}}, "phase": "Running"}}
+    raw = msgspec.json.encode(stored)
+    assert list(odd_fields(raw)) == ["operationState"]
+    assert odd_fields(msgspec.json.encode(STATUS)) == {}
+    before = decode_status(raw)
+    after = replace(before, operation_state=OperationState(phase=Phase.SUCCEEDED))
+    patched = merge(stored, status_patch(before, after, odd=odd_fields(raw)))
+    assert decoded(patched) == after
+    assert decoded(merge(stored, status_patch(before, before, odd=odd_fields(raw)))) == before

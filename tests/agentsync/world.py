@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from fairlead.agentsync._waves import defined_kind
 from fairlead.agentsync.actions import (
     Action,
     Apply,
@@ -100,9 +101,8 @@ class Served:
         is_known = KINDS.get(kind, ("", ""))[0] == group and kind in KINDS
         scoped = kind in CLUSTER_SCOPED
         for found in self.objects.values():
-            spec = found.get("spec", {})
-            if found["kind"] == "CustomResourceDefinition" and (spec["group"], spec["names"]["kind"]) == (group, kind):
-                is_known, scoped = True, spec["scope"] == "Cluster"
+            if found["kind"] == "CustomResourceDefinition" and defined_kind(found) == (group, kind):
+                is_known, scoped = True, found["spec"].get("scope") == "Cluster"
         if not is_known:
             return None
         return ResourceKind(group=group, version="v1", kind=kind, plural=f"{kind.lower()}s", namespaced=not scoped)
@@ -461,7 +461,8 @@ class World:
         made["metadata"]["uid"] = before["metadata"]["uid"] if before is not None else f"uid-{self.counter}"
         if before is None and made["kind"] == "Deployment":
             made["metadata"]["generation"] = 1
-            made["spec"] = {"replicas": 1, **made.get("spec", {})}
+            spec = made.get("spec", {})
+            made["spec"] = {"replicas": 1, **spec} if isinstance(spec, dict) else spec
         if before is None and made["kind"] == "CustomResourceDefinition":
             made["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
         self.objects[key] = made
