@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,12 @@ async def following(cluster: Cluster, key: ObjectKey) -> AsyncIterator[AsyncIter
         await asyncio.gather(watching, return_exceptions=True)
 
 
+def control_namespace(application: Mapping[str, Any]) -> str:
+    """Return where settings, projects and repositories of an Application are: its own namespace, unless it says."""
+    said = text(mapping(application.get("status")).get("controllerNamespace"))
+    return said or text(mapping(application.get("metadata")).get("namespace"))
+
+
 async def project_of(cluster: Cluster, application: dict[str, Any]) -> Project:
     """Return the AppProject of an Application; a project `default` that nobody made permits everything.
 
@@ -153,11 +159,9 @@ async def project_of(cluster: Cluster, application: dict[str, Any]) -> Project:
     from fairlead.agentsync.project import Project, open_project, parse
     from fairlead.agentsync.spec import DEFAULT_PROJECT
 
-    metadata, spec = mapping(application.get("metadata")), mapping(application.get("spec"))
-    place = text(mapping(application.get("status")).get("controllerNamespace")) or text(metadata.get("namespace"))
-    name = text(spec.get("project")) or DEFAULT_PROJECT
+    name = text(mapping(application.get("spec")).get("project")) or DEFAULT_PROJECT
     try:
-        found = await cluster.get(PROJECTS, ObjectKey(place, name))
+        found = await cluster.get(PROJECTS, ObjectKey(control_namespace(application), name))
     except NotFound:
         if name != DEFAULT_PROJECT:
             raise

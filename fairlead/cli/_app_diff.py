@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fairlead.cli import _app_view as view
-from fairlead.cli._app_access import APPLICATIONS, LOCAL, complete_names, key_of
+from fairlead.cli._app_access import APPLICATIONS, LOCAL, complete_names, control_namespace, key_of
 from fairlead.cli._family import mapping
 from fairlead.cli._options import Connection, asynchronous, connection_options
 from fairlead.core.errors import FairleadError, NotFound, SpecError
@@ -87,7 +87,13 @@ async def diff(
             live = await place.live(application, objects, served, offline_live)
             system = await place.configuration(application)
             found = preview(
-                application, objects, live, served=served, system=system.system, is_excluded=system.is_excluded
+                application,
+                objects,
+                live,
+                served=served,
+                system=system.system,
+                is_excluded=system.is_excluded,
+                control_namespace=control_namespace(application),
             )
     except FairleadError as error:
         click.echo(f"Error: {error}", err=True)
@@ -177,7 +183,7 @@ class _Place:
         from fairlead.agentsync.config import read_configuration
         from fairlead.cli._app_rendering import config_map
 
-        namespace = view.text(mapping(application.get("metadata")).get("namespace"))
+        namespace = control_namespace(application)
         found = await config_map(self.cluster, namespace, "argocd-cm") if self.cluster is not None else None
         data = mapping((found or {}).get("data"))
         return read_configuration({key: view.text(value) for key, value in data.items()}, Timing())

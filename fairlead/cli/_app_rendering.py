@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fairlead.cli import _app_view as view
-from fairlead.cli._app_access import list_all, project_of
+from fairlead.cli._app_access import control_namespace, list_all, project_of
 from fairlead.cli._family import mapping
 from fairlead.core.errors import Forbidden, NotFound, SpecError
 from fairlead.core.kinds import carried
@@ -90,7 +90,7 @@ async def _from_git(
         raise SpecError("an Application with several sources has no single --revision")
     if revision:
         sources = (msgspec.structs.replace(sources[0], target_revision=revision),)
-    namespace = view.text(mapping(application.get("metadata")).get("namespace"))
+    namespace = control_namespace(application)
     with tempfile.TemporaryDirectory(prefix="fairlead-") as folder:
         fetching = Sources(Path(folder))
         verifications: tuple[Verification, ...] = ()

@@ -127,6 +127,18 @@ async def test_against_a_cluster_with_a_local_directory(tmp_path: Path) -> None:
     assert (missing.exit_code, missing.output) == (2, 'Error: applications.argoproj.io "none" not found\n')
 
 
+async def test_an_application_of_another_namespace_than_the_controllers(tmp_path: Path) -> None:
+    """Its objects carry the namespace in their tracking, and its project is where the controller is."""
+    write(tmp_path / "repository" / "deploy" / "all.yaml", CONFIG_MAP)
+    app = application(resources=[], controllerNamespace="argocd")
+    app["metadata"]["namespace"] = "shop"
+    live = tracked(CONFIG_MAP)
+    live["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = "shop_web:/ConfigMap:shop/web"
+    async with staged(tmp_path, app, live) as stage:
+        result = await stage.run("diff", "shop/web", "--local", str(tmp_path / "repository" / "deploy"))
+    assert (result.exit_code, result.output) == (0, "")
+
+
 def remote(folder: Path) -> str:
     found = application()
     found["spec"]["destination"]["server"] = "https://spoke.example.com"
