@@ -202,7 +202,8 @@ def was_attempted(state: OperationState, revisions: tuple[str, ...], sources: tu
     result = state.sync_result
     if result is None or state.operation.sync is None:
         return False
-    return result.all_revisions == revisions and same_sources(result.all_sources, sources)
+    known = tuple(filter(None, revisions))  # a source without revisions has an empty one, which is not stored
+    return tuple(filter(None, result.all_revisions)) == known and same_sources(result.all_sources, sources)
 
 
 def _operation(spec: ApplicationSpec, automated: Automated, desired: Desired) -> Operation:

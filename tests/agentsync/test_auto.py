@@ -21,6 +21,7 @@ from fairlead.agentsync._auto import (
     kitchen,
     retry_delay,
     same_sources,
+    was_attempted,
     when_to_render,
 )
 from fairlead.agentsync._comparing import Comparison
@@ -219,6 +220,12 @@ def test_5_not_again_after_a_success_without_self_heal() -> None:
 )
 def test_5_again_if_it_was_about_something_else(status: ApplicationStatus) -> None:
     assert sync_of(decided("{}", OUT, status=status)).resources == ()
+
+
+def test_5_a_source_without_revisions_counts_as_attempted_too() -> None:
+    state = last(sync_result=SyncResult(revision="", source=SOURCE)).operation_state
+    assert was_attempted(state, ("",), (SOURCE,))
+    assert not was_attempted(state, ("abc",), (SOURCE,))
 
 
 def test_5_self_heal_mends_only_what_differs_and_counts() -> None:

@@ -14,6 +14,7 @@ from fairlead.agentsync.kinds import APPLICATIONS
 from fairlead.agentsync.machine import Tools, application_patch, decide, prepare
 from fairlead.agentsync.resources import Object, key_of
 from fairlead.agentsync.status import decode_status
+from fairlead.core.cluster import Undecodable
 from fairlead.core.decoding import decode_object
 from fairlead.core.patches import merge
 from tests.agentsync.manifests import EVERY_FIELD, OPERATION, STATUS
@@ -95,7 +96,7 @@ def decided(app: dict[str, Any], wanted: list[Object], live: list[Object], *, st
     world.commit(*wanted)
     for _ in range(steps):
         found = decode_object(APPLICATIONS, msgspec.json.encode(world.app))
-        if not hasattr(found, "spec"):
+        if isinstance(found, Undecodable):
             return  # the object as a whole cannot be read: the caches say so
         subject, status = prepare(found), world.status
         seen = world.observe()
