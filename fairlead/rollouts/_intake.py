@@ -29,7 +29,7 @@ from fairlead.rollouts import _analysis
 from fairlead.rollouts._canary import is_pause, step_of, whole_second
 from fairlead.rollouts._revisions import is_within_rollback_window, next_revision
 from fairlead.rollouts._situation import Situation
-from fairlead.rollouts.spec import PING, PONG
+from fairlead.rollouts._stanzas import PING, PONG
 from fairlead.rollouts.status import PauseReason, RolloutStatus
 
 

@@ -11,9 +11,10 @@ from fairlead.core.traffic import TrafficSeen
 from fairlead.rollouts import _replicas
 from fairlead.rollouts._hash import steps_hash
 from fairlead.rollouts._revisions import Revisions, pod_hash_of
+from fairlead.rollouts._stanzas import Pair
 from fairlead.rollouts._template import HASH_LABEL
 from fairlead.rollouts.observation import Observation
-from fairlead.rollouts.spec import BlueGreenStrategy, CanaryStep, CanaryStrategy, Pair, RolloutSpec
+from fairlead.rollouts.spec import BlueGreenStrategy, CanaryStep, CanaryStrategy, RolloutSpec
 from fairlead.rollouts.status import RolloutStatus
 
 

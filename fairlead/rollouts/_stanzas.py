@@ -7,7 +7,7 @@ Source: argo-rollouts: pkg/apis/rollouts/v1alpha1/types.go.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -118,3 +118,18 @@ class StringMatch(Wire, frozen=True, kw_only=True):
     def chosen(self) -> int:
         """How many of the three are set; 1 is right."""
         return sum(bool(text) for text in (self.exact, self.prefix, self.regex))
+
+
+PING, PONG = "ping", "pong"
+
+
+class PingPong(Wire, frozen=True, kw_only=True):
+    ping_service: Annotated[str, doc("One Service of the pair.")]
+    pong_service: Annotated[str, doc("The other one.")]
+
+
+class Pair(NamedTuple):
+    """Which Services stand for stable and canary; empty: none does."""
+
+    stable: str
+    canary: str

@@ -43,7 +43,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from dataclasses import replace as in_other_words
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -51,8 +50,7 @@ from msgspec.structs import replace
 from fairlead.core.conditions import find
 from fairlead.core.decision import Blocker, Decision, Event, EventType, earliest
 from fairlead.core.errors import SpecError
-from fairlead.core.kinds import ReplicaSet
-from fairlead.rollouts import _analysis, _blocking, _bluegreen, _intake, _restart, workload
+from fairlead.rollouts import _analysis, _blocking, _bluegreen, _intake, _leaving, _restart, workload
 from fairlead.rollouts._acting import act, is_lowering
 from fairlead.rollouts._canary import at_desired, completed, desired, has_enough, progress, step_of, whole_second
 from fairlead.rollouts._conditions import conclude, count
@@ -67,7 +65,7 @@ from fairlead.rollouts._services import switch
 from fairlead.rollouts._situation import Roles, Situation
 from fairlead.rollouts._traffic import Traffic, direct, stored_weights
 from fairlead.rollouts._waiting import Waiting
-from fairlead.rollouts.actions import Action, ReleaseRoutes, events_of
+from fairlead.rollouts.actions import Action, events_of
 from fairlead.rollouts.observation import Observation
 from fairlead.rollouts.spec import RolloutSpec
 from fairlead.rollouts.status import PauseCondition, PauseReason, RolloutStatus
@@ -200,12 +198,10 @@ def decide(
         return Decision(status=status, blocked_on=Blocker(reason=Waiting.DELETION, what=what))
     if isinstance(spec, SpecError):
         return _refused(status, seen, spec, now, ())
-    if seen.left_routes:
-        seen = in_other_words(seen, released=())  # they may still lead traffic to these Services
     situation = Situation(
         spec=spec,
         stored=status,
-        seen=seen,
+        seen=_leaving.holding_services(seen),
         revisions=identify(seen.metadata, spec, status, seen.replica_sets),
         now=now,
     )
@@ -246,7 +242,7 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
     chart = _canary if situation.spec.blue_green is None else _bluegreen.chart
     course = chart(situation, status, restart)
     roles = course.roles
-    leaving = _leaving(situation, roles)
+    leaving = _leaving.release(situation, roles)
     acts = act(situation, roles, course.sizes, is_halted=course.is_halted, annotations=course.annotations)
     actions: tuple[Action, ...] = (
         *leaving,
@@ -270,9 +266,7 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
         abort_message=abort_message,
         has_created=not situation.revisions.exists,
     )
-    if not situation.is_routed:
-        # As long as a route is left, it must be known between which Services it splits.
-        status = replace(status, weights=situation.stored.weights if situation.seen.left_routes else None)
+    status = _leaving.remember(situation, status)
     handed_over = workload.hand_over(
         situation.spec,
         situation.seen.workload,
@@ -308,25 +302,6 @@ def _decide(situation: Situation) -> Decision[RolloutStatus, Action]:
         ),
         blocked_on=course.explain(status, bool(actions)),
     )
-
-
-def _leaving(situation: Situation, roles: Roles) -> tuple[ReleaseRoutes, ...]:
-    """Return what lets go of routes that the spec does not use any more, as soon as stable can take their traffic."""
-    left = situation.seen.left_routes
-    if not left:
-        return ()
-    stable = roles.stable
-    if situation.wanted > 0 and situation.stored.stable_hash and (stable is None or not _answers(stable)):
-        return ()
-    weights = situation.stored.weights
-    event = None
-    if weights is not None and weights.canary.weight > 0 and not situation.is_routed:
-        event = Event("TrafficWeightUpdated", f"Traffic weight updated from {weights.canary.weight} to 0")
-    return (ReleaseRoutes(names=left, event=event),)
-
-
-def _answers(found: ReplicaSet) -> bool:
-    return found.status.available_replicas > 0
 
 
 def _canary(situation: Situation, status: RolloutStatus, restart: _restart.Restart) -> Course:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil, floor
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -21,11 +21,14 @@ from fairlead.core.decoding import INT32_MAX, PRESERVED, Decoder, Int32, Wire, d
 from fairlead.core.selectors import Selector
 from fairlead.rollouts._routing_blocks import ManagedRoute, TrafficRouting
 from fairlead.rollouts._stanzas import (
+    PING,
     AnalysisArgument,
     AnalysisTemplateRef,
     BackgroundAnalysis,
     LabelSelector,
     Metadata,
+    Pair,
+    PingPong,
     RolloutAnalysis,
     SelectorRequirement,
     StringMatch,
@@ -186,21 +189,6 @@ class BlueGreenStrategy(Wire, frozen=True, kw_only=True):
     def abort_scale_down_delay(self) -> timedelta | None:
         """How long the preview keeps its pods after an abort; None: for ever."""
         return None if self.abort_scale_down_delay_seconds == 0 else _delay(self.abort_scale_down_delay_seconds)
-
-
-PING, PONG = "ping", "pong"
-
-
-class PingPong(Wire, frozen=True, kw_only=True):
-    ping_service: Annotated[str, doc("One Service of the pair.")]
-    pong_service: Annotated[str, doc("The other one.")]
-
-
-class Pair(NamedTuple):
-    """Which Services stand for stable and canary; empty: none does."""
-
-    stable: str
-    canary: str
 
 
 class ReplicaProgressThreshold(Wire, frozen=True, kw_only=True):
