@@ -126,6 +126,7 @@ class Play:
 
     Attributes:
         hub: where the Applications are; the same as `cluster` unless there are two.
+        around: wraps what processes get, to make trouble.
         writes: what processes wrote to the destination.
         reports: what they wrote to the hub.
     """
@@ -140,6 +141,7 @@ class Play:
     reports: list[str] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     fate: Fate = field(default_factory=Fate)
+    around: Callable[[Cluster], Cluster] = lambda cluster: cluster
 
     @property
     def has_hub(self) -> bool:
@@ -153,17 +155,19 @@ class Play:
 
     def part(self, **settings: Any) -> GitOpsPart:
         """Return a process that has not been started."""
-        control = Link(self.hub.as_manager("fairlead"), self.reports, self.fate)
+        control = Link(self.around(self.hub.as_manager("fairlead")), self.reports, self.fate)
         self.links.append(control)
         fate = self.fate
 
         def managers(field_manager: str, *, dry_run: bool = False, strict: bool = False) -> Cluster:
             inner = self.cluster.as_manager(field_manager, dry_run=dry_run, strict=strict)
-            return Link(inner, self.writes, fate)
+            return Link(self.around(inner), self.writes, fate)
 
         return GitOpsPart(
             control,
-            Destination(cluster=self.cluster.as_manager("fairlead"), managers=managers, discovery=self.cluster),
+            Destination(
+                cluster=self.around(self.cluster.as_manager("fairlead")), managers=managers, discovery=self.cluster
+            ),
             self.forge,
             self.clock,
             settings=GitOpsSettings(
@@ -354,11 +358,11 @@ def _namespace(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def played(story: Callable[[Play], Awaitable[None]], **how: Any) -> None:
+def played(story: Callable[[Play], Awaitable[None]], *, seed: int = 1, **how: Any) -> None:
     """Play a story under virtual time."""
 
     async def play() -> None:
         async with staged(**how) as made:
             await story(made)
 
-    run_virtual(play(), 1)
+    run_virtual(play(), seed)
