@@ -97,7 +97,11 @@ TABLE: tuple[Entry, ...] = (
     *_honoured(_PROJECT, "clusterResourceWhitelist[].**", "clusterResourceBlacklist[].**"),
     *_honoured(_PROJECT, "namespaceResourceWhitelist[].**", note="absent permits all, empty permits nothing"),
     *_honoured(_PROJECT, "namespaceResourceBlacklist[].**", "sourceNamespaces[]"),
-    Entry(f"{_PROJECT}.permitOnlyProjectScopedClusters", Support.HONOURED),
+    Entry(
+        f"{_PROJECT}.permitOnlyProjectScopedClusters",
+        Support.HONOURED,
+        "no cluster belongs to a project here, so with it every destination is refused",
+    ),
     Entry(
         f"{_PROJECT}.destinationServiceAccounts[].**",
         Support.IGNORED,
