@@ -53,6 +53,8 @@ class Case:
         name, namespace = self.subject.metadata.name, self.subject.metadata.namespace
         if project is None:
             return [f"Application referencing project {spec.project_name} which does not exist"]
+        if project.error:
+            return [f"Application referencing project {project.name} which cannot be read: {project.error}"]
         found = []
         if not project.permits_application_in(namespace, control_namespace=self.settings.control_namespace):
             found.append(

@@ -57,7 +57,7 @@ class Going:
         finalizers: all that the object has.
         deleted_at: its deletionTimestamp.
         is_gone: whether its destination is no cluster any more.
-        problem: why the destination cannot be used now; empty: it can.
+        problem: why the destination, or the project, cannot be used now; empty: they can.
         hooks: of the deletion, as rendered; None: not known yet.
         render_failure: why they cannot be; empty: they can.
         owns: whether a live object is tracked as ours and has no owner.
@@ -113,8 +113,7 @@ def delete(going: Going, now: datetime) -> Left:
         return Left(finalizers=tuple(name for name in going.finalizers if name not in FINALIZERS))
     lost = [result for result in going.results if not result.is_successful]
     if going.problem or going.live is None:
-        error = f"Failed to load live state: {going.problem}" if going.problem else ""
-        return _wait(going, now, "the destination cluster is being read", error=error)
+        return _wait(going, now, "the destination cluster is being read", error=going.problem)
     error = "; ".join(f"{result.key}: {result.message}" for result in lost)
     steps: tuple[tuple[tuple[str, ...], Callable[[], Left]], ...] = (
         ((PRE_DELETE,), lambda: _run_hooks(going, going.live, SyncPhase.PRE_DELETE, now)),

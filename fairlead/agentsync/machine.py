@@ -415,7 +415,7 @@ class _Deciding:
                 deleted_at=deleted_at,
                 myself=application_key(meta.namespace, meta.name),
                 is_gone=seen.destination.is_gone,
-                problem=seen.live_error,
+                problem=self._delete_problem(),
                 live=seen.live,
                 hooks=self.case.delete_hooks(spec, desired),
                 render_failure=seen.rendering.failure.message if seen.rendering.failure is not None else "",
@@ -443,6 +443,13 @@ class _Deciding:
         if left.waiting:
             self.blocker = Blocker(reason=Reason.DELETING, what=left.waiting, since=deleted_at, at=left.wake_at)
         return self._decision()
+
+    def _delete_problem(self) -> str:
+        """Return why nobody can say now what is to be deleted: that no project permits it must be known for sure."""
+        project = self.seen.project
+        if project is not None and project.error:
+            return f"project {project.name} cannot be read: {project.error}"
+        return f"Failed to load live state: {self.seen.live_error}" if self.seen.live_error else ""
 
     def _cannot_delete(self) -> ApplicationDecision:
         """Nobody can say what is this Application's: its finalizers keep it, until the spec or they are changed."""

@@ -74,11 +74,13 @@ class Project:
         name: its name.
         spec: what it says.
         clusters: the clusters whose Secret names this project; they count only when the spec asks for it.
+        error: why its spec cannot be understood; then it should permit nothing, and nothing of it is deleted either.
     """
 
     name: str
     spec: ProjectSpec
     clusters: tuple[Cluster, ...] = ()
+    error: str = ""
 
     # sources
 

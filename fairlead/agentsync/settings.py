@@ -72,7 +72,7 @@ class GitOpsSettings:
             return Project(name=name, spec=parse_project(found.spec))
         except SpecError as error:
             log.warning("project_invalid", project=name, error=str(error))
-            return Project(name=name, spec=parse_project(b"{}"))  # what cannot be understood permits nothing
+            return Project(name=name, spec=parse_project(b"{}"), error=str(error))  # it permits nothing
 
     def tracking(self, metadata: ObjectMeta) -> Tracking:
         """Return how an Application marks its objects."""

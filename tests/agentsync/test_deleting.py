@@ -253,3 +253,19 @@ def test_a_hook_with_a_prefix_is_found_again() -> None:
     world.finish(key.name)
     world.run(timedelta(minutes=1))
     assert left(world) == []
+
+
+def test_a_project_that_cannot_be_read_keeps_everything() -> None:
+    # One that is gone lets the finalizer go (trap 28); one that is merely broken will be mended.
+    world = going()
+    world.have(manifest("ConfigMap", "one"))
+    good, broken = world.project, Project(name="default", spec=parse(b"{}"), error="spec.destinations: expected array")
+    world.project = broken
+    world.run(timedelta(minutes=5))
+    assert left(world) == [CASCADE]
+    assert world.names() == {"ConfigMap/one"}
+    assert world.condition("DeletionError") == "project default cannot be read: spec.destinations: expected array"
+    world.project = good
+    world.run(timedelta(minutes=5))
+    assert left(world) == []
+    assert world.names() == set()

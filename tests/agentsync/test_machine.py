@@ -203,6 +203,17 @@ def test_what_the_project_does_not_permit_is_not_even_rendered(change: dict[str,
     assert not [one for decision in decisions for one in decision.actions]
 
 
+def test_a_project_that_cannot_be_read_is_named() -> None:
+    world = healthy()
+    world.project = Project(name="default", spec=parse(b"{}"), error="spec.destinations: expected array")
+    before = copy.deepcopy(world.objects)
+    world.run(timedelta(minutes=10))
+    assert world.condition("InvalidSpecError") == (
+        "Application referencing project default which cannot be read: spec.destinations: expected array"
+    )
+    assert world.objects == before
+
+
 def test_an_application_elsewhere_needs_the_leave_of_its_project() -> None:
     world = World()
     world.app["metadata"]["namespace"] = "team"
