@@ -68,6 +68,12 @@ class Case:
             found.append(message)
         return found
 
+    def render_refusal(self, spec: ApplicationSpec) -> str:
+        """Return why the sources must not be rendered; empty: they may."""
+        project = self.seen.project
+        refusals = [project.source_refusal(source.repo_url) for source in spec.all_sources] if project else []
+        return "; ".join(message for message in (*_validation.problems(spec), *refusals) if message)
+
     def cluster(self, spec: ApplicationSpec) -> tuple[str, str]:
         """Return URL and name of the destination; either may be empty."""
         seen = self.seen.destination
@@ -204,7 +210,11 @@ class Case:
         )
 
     def delete_hooks(self, spec: ApplicationSpec, desired: Desired | None) -> tuple[Target, ...] | None:
-        """Return the hooks of the deletion, as rendered; None: they are not known."""
+        """Return the hooks of the deletion, as rendered; None: they are not known. Without a project there are none."""
+        if self.seen.project is None:
+            return ()
+        if self.render_refusal(spec):
+            return None
         if desired is None or not is_of(desired, spec):
             return None
         try:

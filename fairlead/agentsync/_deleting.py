@@ -162,14 +162,22 @@ def _hooks(going: Going, phase: SyncPhase) -> list[tuple[ResourceKey, Object]]:
     return sorted(found, key=lambda pair: (wave_of(pair[1]), pair[0]))
 
 
+def _render(going: Going, phase: SyncPhase, now: datetime) -> Left:
+    failure = going.render_failure
+    return Left(
+        finalizers=going.finalizers,
+        waiting=f"{phase} hooks cannot be rendered" if failure else f"{phase} hooks are being rendered",
+        error=f"Failed to load target state: {failure}" if failure else "",
+        wants_render=True,
+        wake_at=now + INTERVAL,
+    )
+
+
 def _run_hooks(going: Going, live: LiveObjects | None, phase: SyncPhase, now: datetime) -> Left:
     """Make hooks, wave by wave, and await them. A PreDelete hook that fails is made anew; a PostDelete one is done."""
     assert live is not None, "hooks need the destination"
     if going.hooks is None:
-        if going.render_failure:
-            error = f"Failed to load target state: {going.render_failure}"
-            return _wait(going, now, f"{phase} hooks cannot be rendered", error=error)
-        return Left(finalizers=going.finalizers, waiting=f"{phase} hooks are being rendered", wants_render=True)
+        return _render(going, phase, now)
     failed: list[Removal] = []
     for key, made in _hooks(going, phase):
         if not going.permits(key):
@@ -201,10 +209,7 @@ def _clean_up(going: Going, live: LiveObjects | None, phase: SyncPhase, now: dat
     assert live is not None, "hooks need the destination"
     done = PRE_DELETE_CLEANUP if phase is SyncPhase.PRE_DELETE else POST_DELETE_CLEANUP
     if going.hooks is None:
-        if going.render_failure:
-            error = f"Failed to load target state: {going.render_failure}"
-            return _wait(going, now, f"{phase} hooks cannot be rendered", error=error)
-        return Left(finalizers=going.finalizers, waiting=f"{phase} hooks are being rendered", wants_render=True)
+        return _render(going, phase, now)
     alive = [(key, found) for key, _ in _hooks(going, phase) if (found := live.find(key)) is not None]
     has_failed = any(hook_state(found)[0] is Phase.FAILED for _, found in alive)
     policy = DeletePolicy.FAILED if has_failed else DeletePolicy.SUCCEEDED

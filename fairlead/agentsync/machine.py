@@ -406,8 +406,8 @@ class _Deciding:
         meta, seen, spec = self.subject.metadata, self.seen, self.subject.spec
         if spec is None:
             return self._cannot_delete()
-        desired = seen.rendering.desired
-        refuses = self.case.refuses(spec)
+        desired, failure = seen.rendering.desired, seen.rendering.failure
+        refuses, refusal = self.case.refuses(spec), self.case.render_refusal(spec)
         condition = self.before.condition(ConditionType.DELETION)
         left = _deleting.delete(
             _deleting.Going(
@@ -418,7 +418,7 @@ class _Deciding:
                 problem=self._delete_problem(),
                 live=seen.live,
                 hooks=self.case.delete_hooks(spec, desired),
-                render_failure=seen.rendering.failure.message if seen.rendering.failure is not None else "",
+                render_failure=refusal or (failure.message if failure is not None else ""),
                 owns=self.case.tools.tracking.owns,
                 permits=lambda key: not refuses(key, bool(key.namespace)),
                 stamp=self.case.tools.tracking.stamp,
@@ -437,7 +437,8 @@ class _Deciding:
         self.finalizers = left.finalizers
         if not seen.is_acting:
             self.actions.extend(left.actions)
-        if left.wants_render and not seen.rendering.in_flight:
+        is_soon = failure is not None and self.now < failure.at + self.timing.failure_retry
+        if left.wants_render and not refusal and not is_soon and not seen.rendering.in_flight:
             self.actions.append(Render(sources=spec.all_sources, destination=spec.destination, depth=Depth.CACHED))
         self._wake(left.wake_at)
         if left.waiting:

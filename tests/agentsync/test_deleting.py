@@ -236,9 +236,32 @@ def test_hooks_that_cannot_be_rendered_keep_the_application() -> None:
     assert world.names() == {"ConfigMap/one"}
     assert world.condition("DeletionError") == "Failed to load target state: bad YAML"
     world.commit(manifest("ConfigMap", "one"))
-    world.rendering = type(world.rendering)()
     world.run(timedelta(minutes=5))
     assert left(world) == []
+
+
+def test_hooks_of_a_source_that_the_project_does_not_permit_are_not_rendered() -> None:
+    world = going(*PRE, CASCADE)
+    world.have(manifest("ConfigMap", "one"))
+    world.commit(job("before", "PreDelete"))
+    raw = b"""{"sourceRepos": ["https://other.example.com/*"], "destinations": [{"server": "*", "namespace": "*"}]}"""
+    world.project = Project(name="default", spec=parse(raw))
+    world.run(timedelta(minutes=5))
+    assert world.rendering.desired is None
+    assert world.names() == {"ConfigMap/one"}
+    assert world.condition("DeletionError") == (
+        "Failed to load target state: application repo https://git.example.com/shop.git is not permitted in project"
+        " 'default'"
+    )
+
+
+def test_without_a_project_no_hook_runs() -> None:
+    world = going(*PRE, CASCADE, *POST)
+    world.commit(job("before", "PreDelete"), job("after", "PostDelete"))
+    world.project = None
+    world.run(timedelta(minutes=5))
+    assert left(world) == []
+    assert world.names() == set()
 
 
 def test_a_hook_with_a_prefix_is_found_again() -> None:
