@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairlead.agentsync.actions import DeleteResources, Propagation
 from fairlead.agentsync.kinds import HOOK_FINALIZER
@@ -292,3 +294,56 @@ def test_a_project_that_cannot_be_read_keeps_everything() -> None:
     world.run(timedelta(minutes=5))
     assert left(world) == []
     assert world.names() == set()
+
+
+# -- whatever happens --------------------------------------------------------------------------------------------------
+
+WISHES = st.sampled_from(["", "Delete=false", "Delete=confirm", "Prune=confirm", "PruneLast=true"])
+RESOURCES = st.lists(
+    st.tuples(st.integers(-2, 2), WISHES, st.booleans()),
+    min_size=1,
+    max_size=5,  # wave, options, lingers
+)
+HAPPENINGS = st.lists(st.sampled_from(["time", "approve", "let-go", "down", "up", "crash", "restart"]), max_size=15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(resources=RESOURCES, happenings=HAPPENINGS)
+def test_the_finalizer_goes_last_and_nothing_of_others_goes(
+    resources: list[tuple[int, str, bool]], happenings: list[str]
+) -> None:
+    world = going()
+    world.have(manifest("ConfigMap", "foreign"), tracked=False)
+    for number, (wave, options, lingers) in enumerate(resources):
+        one = manifest("ConfigMap", f"one-{number}", wave=str(wave), options=options)
+        if lingers:
+            one["metadata"]["finalizers"] = ["somebody/else"]
+        world.have(one)
+    kept = {f"ConfigMap/one-{number}" for number, (_, options, _) in enumerate(resources) if options == "Delete=false"}
+    is_approved = False
+    for happening in [*happenings, "up", "approve", *["let-go", "time"] * 12]:
+        match happening:
+            case "time":
+                world.now += timedelta(seconds=30)
+            case "approve":
+                world.annotate(deletion_approved="2026-03-02T09:00:00Z")
+                is_approved = True
+            case "let-go":
+                for key, one in list(world.objects.items()):
+                    if one["metadata"].get("deletionTimestamp"):
+                        del world.objects[key]
+            case "down" | "up":
+                world.is_live_known, world.live_error = happening == "up", "" if happening == "up" else "refused"
+            case "crash":
+                world.step(store=False, actions_max=1)
+            case _:
+                world.forget()
+        before = world.names()
+        world.step()
+        gone = before - world.names()
+        assert not gone & (kept | {"ConfigMap/foreign"})
+        asking = any("confirm" in options for _, options, _ in resources)
+        assert not gone or is_approved or not asking
+        if not left(world):
+            assert world.names() == kept | {"ConfigMap/foreign"}
+    assert left(world) == []
