@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
+from fairlead.agentsync._serverdiff import ServerDiffs
 from fairlead.agentsync.diff import DiffOptions, IgnoreRule, IgnoreStatus, KnownTypeField, Strategy, difference
 from fairlead.agentsync.kinds import COMPARE_OPTIONS, MIGRATION_MANAGER
 from fairlead.agentsync.options import KUBECTL_MANAGER, SyncOptions, split_list
@@ -13,7 +15,8 @@ from fairlead.agentsync.spec import ApplicationSpec
 from fairlead.agentsync.tracking import INSTANCE_LABEL, Tracking, TrackingMethod, application_name
 from fairlead.core.objects import ObjectKey, ObjectMeta
 
-SERVER_SIDE_DIFF = "ServerSideDiff=true"
+SERVER_SIDE_DIFF: Final = "ServerSideDiff"
+INCLUDE_WEBHOOKS: Final = "IncludeMutationWebhook=true"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,27 +83,33 @@ def diff_options(
         known_type_fields=system.known_type_fields,
         tracking=tracking,
         managed_by_rollouts=claimed,
+        include_mutation_webhooks=INCLUDE_WEBHOOKS in split_list(metadata.annotations.get(COMPARE_OPTIONS, "")),
         migrated_managers=migrated if SyncOptions.of(spec.sync_options).migrates else (),
     )
 
 
-def differ(spec: ApplicationSpec, metadata: ObjectMeta, options: DiffOptions) -> Callable[[Object, Object], bool]:
+def differ(
+    spec: ApplicationSpec, options: DiffOptions, server: ServerDiffs | None = None
+) -> Callable[[Object, Object], bool]:
     """Return whether what lives is not what is wanted, as a function of target and live object.
 
-    An object that is applied on the server's side is compared by who owns what, and so is all of an Application that
-    asks for `ServerSideDiff=true`.
+    An object that is applied on the server's side is compared by who owns what.
+
+    Args:
+        server: compares all objects as the server would; None: they are compared here.
     """
     sync_options = SyncOptions.of(spec.sync_options)
     structured = replace(options, strategy=Strategy.STRUCTURED)
-    is_structured = asks_for_server_side_diff(metadata)
 
     def differs(target: Object, live: Object) -> bool:
-        chosen = structured if is_structured or sync_options.is_server_side(target) else options
-        return difference(target, live, chosen).modified
+        if server is not None:
+            return server.differs(target, live, options)
+        return difference(target, live, structured if sync_options.is_server_side(target) else options).modified
 
     return differs
 
 
-def asks_for_server_side_diff(metadata: ObjectMeta) -> bool:
+def asks_for_server_side_diff(metadata: ObjectMeta, *, by_default: bool = False) -> bool:
     """Return whether an Application wants its objects compared as the server would."""
-    return SERVER_SIDE_DIFF in split_list(metadata.annotations.get(COMPARE_OPTIONS, ""))
+    said = split_list(metadata.annotations.get(COMPARE_OPTIONS, ""))
+    return f"{SERVER_SIDE_DIFF}=true" in said or (by_default and f"{SERVER_SIDE_DIFF}=false" not in said)

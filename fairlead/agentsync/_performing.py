@@ -14,10 +14,10 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 
-from fairlead.agentsync._live import LiveObject, LiveView
+from fairlead.agentsync._live import LiveObject, LiveView, live_kind
 from fairlead.agentsync._refusals import told
 from fairlead.agentsync._waves import defined_kind
-from fairlead.agentsync._writes import label, masked, without_finalizer
+from fairlead.agentsync._writes import dry_run_of, label, masked, without_finalizer
 from fairlead.agentsync._writing import DEFINITION, Manner, Refused, Writing
 from fairlead.agentsync.actions import (
     Action,
@@ -34,7 +34,7 @@ from fairlead.agentsync.actions import (
 )
 from fairlead.agentsync.kinds import FIELD_MANAGER, HOOK_FINALIZER
 from fairlead.agentsync.observation import Result
-from fairlead.agentsync.resources import Object, ResourceKey, ResourceKind, group_version
+from fairlead.agentsync.resources import Object, ResourceKey, ResourceKind, group_version, key_of
 from fairlead.agentsync.status import ResultCode, SyncPhase
 from fairlead.core import cluster as port
 from fairlead.core.clock import Clock
@@ -132,6 +132,28 @@ class Performer:
                 raise AssertionError("rendering is not done in the cluster")
             case _:
                 assert_never(action)
+
+    async def outcomes(self, targets: list[Object]) -> list[Object | ClusterError]:
+        """Return what a server-side apply would make of each, `managedFields` included; nothing is changed."""
+        cluster = self._managers(FIELD_MANAGER, dry_run=True)
+
+        async def outcome(target: Object) -> Object | ClusterError:
+            key, version = key_of(target), group_version(target)[1]
+            kind = self._kinds.find(key.group, key.kind, version)
+            if kind is None:
+                return NotFound(f"{key.group}/{key.kind} is not served in version {version}")
+            try:
+                whole = live_kind(kind, with_managers=True)
+                found = await cluster.patch(whole, ObjectKey(key.namespace, key.name), dry_run_of(target))
+            except ClusterError as error:
+                return error
+            return found.content
+
+        async def one(target: Object) -> Object | ClusterError:
+            async with self._slots:
+                return await outcome(target)
+
+        return list(await asyncio.gather(*(one(target) for target in targets)))
 
     async def _wave(
         self, groups: tuple[tuple[Apply, ...], ...], live: Callable[[ResourceKey], Object | None], manner: Manner

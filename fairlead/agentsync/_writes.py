@@ -134,6 +134,11 @@ def server_side(
     return tuple(patches)
 
 
+def dry_run_of(target: Object) -> ApplyPatch:
+    """Return the patch by which the server is asked what it would make of an object."""
+    return ApplyPatch(_bare(target), force=True)
+
+
 def _would_change(wanted: Object, live: Object, options: DiffOptions, migrate_from: str) -> bool:
     """Ignored fields count here: they are applied all the same."""
     migrated = (migrate_from,) if migrate_from else ()

@@ -27,6 +27,7 @@ from fairlead.agentsync._live import LiveView, Sight
 from fairlead.agentsync._performing import Performer
 from fairlead.agentsync._rendering import For, RenderHook, Renderings, Renders
 from fairlead.agentsync._reporting import Reporter
+from fairlead.agentsync._serverdiff import ROUNDS_MAX, ServerDiffs
 from fairlead.agentsync._wanting import Need, need
 from fairlead.agentsync._writing import DryRuns, Manner
 from fairlead.agentsync.actions import Action, ApplyWave, Prune, Render
@@ -110,6 +111,7 @@ class _Live:
         acting: actions under way.
         results: of actions, that no decision has seen yet.
         needs: what has to be seen for it, and what that was worked out from.
+        server_diffs: what the server said about its objects, if they are compared so.
     """
 
     uid: str
@@ -121,6 +123,7 @@ class _Live:
     results: tuple[Result, ...] = ()
     acted_at: datetime | None = None
     needs: tuple[object, Need] | None = None
+    server_diffs: ServerDiffs | None = None
     decision: ApplicationDecision | None = None
 
 
@@ -188,16 +191,7 @@ class ApplicationReconciler:
             return None
         live = self._known(key, found)
         sight, missing_at = await self._look(key, live)
-        seen = self._observe(live, sight)
-        options = self._options(live, seen)
-        decision = decide(
-            live.subject,
-            live.status,
-            seen,
-            self._clock.now(),
-            self._tools(live, options),
-            settings=self.settings.machine,
-        )
+        decision, seen, options = await self._decide(live, sight)
         if seen.live is not None and not seen.is_acting:
             live.results = ()
         live.renders.answered()
@@ -280,7 +274,7 @@ class ApplicationReconciler:
         spec = live.subject.spec
         namespace = spec.destination.namespace if spec is not None else ""
         found = need(spec, live.status, objects, self._kinds, namespace, refuses=self._refuses(live.subject))
-        if asks_for_server_side_diff(live.subject.metadata):
+        if self._server_diffs(live) is not None:
             found = replace(found, wanted=replace(found.wanted, with_managers=True))
         return found
 
@@ -341,11 +335,37 @@ class ApplicationReconciler:
             claimed(rollouts, namespace=spec.destination.namespace),
         )
 
-    def _tools(self, live: _Live, options: DiffOptions) -> Tools:
-        spec = live.subject.spec or ApplicationSpec()
-        return Tools(
-            tracking=self.settings.tracking(live.subject.metadata), differs=differ(spec, live.subject.metadata, options)
-        )
+    async def _decide(self, live: _Live, sight: Sight) -> tuple[ApplicationDecision, Observation, DiffOptions]:
+        """Decide; if the server has to be asked for that, ask, look and decide again."""
+        server = self._server_diffs(live)
+        for rounds_left in reversed(range(ROUNDS_MAX)):
+            seen = self._observe(live, sight)
+            options = self._options(live, seen)
+            tracking = self.settings.tracking(live.subject.metadata)
+            differs = differ(live.subject.spec or ApplicationSpec(), options, server)
+            decision = decide(
+                live.subject,
+                live.status,
+                seen,
+                self._clock.now(),
+                Tools(tracking=tracking, differs=differs),
+                settings=self.settings.machine,
+            )
+            # What was seen holds for as long as nothing is awaited.
+            if server is None or not rounds_left or not await server.ask(self._performer.outcomes):
+                break
+        if server is not None and live.needs is not None:
+            server.keep(live.needs[1].wanted.keys)
+        return decision, seen, options
+
+    def _server_diffs(self, live: _Live) -> ServerDiffs | None:
+        """Return what the server has said, if it shall be asked."""
+        by_default = self.settings.server_side_diff
+        if not asks_for_server_side_diff(live.subject.metadata, by_default=by_default):
+            live.server_diffs = None
+        elif live.server_diffs is None:
+            live.server_diffs = ServerDiffs()
+        return live.server_diffs
 
     def _tell(self, key: ObjectKey, live: _Live, decision: ApplicationDecision) -> None:
         for event in decision.events:

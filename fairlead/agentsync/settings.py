@@ -33,6 +33,7 @@ class GitOpsSettings:
         is_agent: whether the control cluster is another one: then the usual names of a local cluster mean this
             destination too, since nothing else can be reached from here.
         dry_runs: how the dry run before a sync is made.
+        server_side_diff: whether objects are compared as the server would, unless an Application says otherwise.
         default_project: whether a project `default` that does not exist permits everything, as upstream installs it.
         kube_version: of the destination, for charts.
     """
@@ -43,6 +44,7 @@ class GitOpsSettings:
     name: str = ""
     is_agent: bool = False
     dry_runs: DryRuns = DryRuns.CLIENT
+    server_side_diff: bool = False
     default_project: bool = True
     kube_version: str = ""
 

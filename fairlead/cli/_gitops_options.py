@@ -92,6 +92,12 @@ def gitops_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="server: one bad object keeps all others from being applied, for twice the requests.",
     )
     @click.option(
+        "--server-side-diff/--no-server-side-diff",
+        default=False,
+        show_default=True,
+        help="Compare by dry runs of the server unless an Application says otherwise.",
+    )
+    @click.option(
         "--application-threads", type=click.IntRange(1, 1000), default=20, show_default=True, help="At a time."
     )
     @functools.wraps(command)
@@ -115,6 +121,7 @@ def gitops_options(command: Callable[..., Any]) -> Callable[..., Any]:
         sync_timeout: timedelta,
         sync_wave_delay: timedelta,
         sync_dry_run: str,
+        server_side_diff: bool,
         application_threads: int,
         **rest: Any,
     ) -> Any:
@@ -142,6 +149,7 @@ def gitops_options(command: Callable[..., Any]) -> Callable[..., Any]:
             sync_timeout=sync_timeout,
             wave_delay=sync_wave_delay,
             server_dry_runs=sync_dry_run == "server",
+            server_side_diff=server_side_diff,
             protocols=frozenset(protocols),
             workers=application_threads,
         )

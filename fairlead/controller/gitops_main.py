@@ -135,6 +135,7 @@ class GitOpsProcess:
             name=settings.cluster_name,
             is_agent=settings.hub is not None,
             dry_runs=DryRuns.SERVER if settings.server_dry_runs else DryRuns.CLIENT,
+            server_side_diff=settings.server_side_diff,
             kube_version=self._kube_version,
         )
 

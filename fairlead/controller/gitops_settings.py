@@ -75,6 +75,7 @@ class GitOps:
         wave_delay: pause after each wave but the last.
         server_dry_runs: whether the dry run before a sync asks the server, so that one bad object keeps all from being
             applied; twice the requests.
+        server_side_diff: whether objects are compared by a dry run of the server, unless an Application says otherwise.
         protocols: that git may speak.
         workers: Applications that are looked at at a time; upstream's default.
     """
@@ -93,5 +94,6 @@ class GitOps:
     sync_timeout: timedelta = timedelta(0)
     wave_delay: timedelta = timedelta(seconds=2)  # upstream's ARGOCD_SYNC_WAVE_DELAY
     server_dry_runs: bool = False
+    server_side_diff: bool = False
     protocols: frozenset[str] = frozenset({"https", "ssh"})
     workers: int = 20

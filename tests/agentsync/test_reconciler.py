@@ -385,6 +385,43 @@ def test_two_applications_with_one_object_are_told_of_each_other() -> None:
     played(story)
 
 
+def test_the_server_is_asked_what_an_apply_would_change_once_for_each_state() -> None:
+    async def story(play: Play) -> None:
+        play.forge.push(config_map("one"), WIDGET_DEFINITION, WIDGET)
+        compare = {"annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"}}
+        policy = {**AUTOMATED, "syncOptions": ["ServerSideApply=true"]}
+        async with play.process():
+            await play.application(syncPolicy=policy, metadata=compare)
+            await play.synced()
+            await asyncio.sleep(60)
+            play.writes.clear()
+            await asyncio.sleep(1000)
+            assert play.writes == []  # nothing has changed: nobody is asked again
+            await play.edit(CONFIG_MAPS, "one", {"data": {"a": "by hand"}, "metadata": {"labels": {"x": "y"}}})
+            await play.until(lambda: play.read(CONFIG_MAPS, "one")["data"] == {"a": "1"})
+            assert play.read(CONFIG_MAPS, "one")["metadata"]["labels"] == {"x": "y"}  # of somebody else
+            asked = [line for line in play.writes if line.startswith("patch")]
+            assert set(asked) == {"patch configmaps one"} and len(asked) <= 3  # before, the apply, after
+
+    played(story)
+
+
+def test_what_the_server_would_refuse_cannot_be_compared_and_says_so() -> None:
+    async def story(play: Play) -> None:
+        play.forge.push(WIDGET_DEFINITION, WIDGET)
+        compare = {"annotations": {"argocd.argoproj.io/compare-options": "ServerSideDiff=true"}}
+        async with play.process():
+            await play.application(syncPolicy=AUTOMATED, metadata=compare)
+            await play.synced()
+            play.forge.push(WIDGET_DEFINITION, {**WIDGET, "spec": {"size": 11}})
+            await play.until(lambda: "ComparisonError" in play.conditions(), seconds=400)
+            assert "server side diff" in play.conditions()["ComparisonError"]
+            assert "spec.size" in play.conditions()["ComparisonError"]
+            assert play.read(WIDGETS, "w")["spec"] == {"size": 1}
+
+    played(story)
+
+
 # --- the Application itself -------------------------------------------------------------------------------------------
 
 

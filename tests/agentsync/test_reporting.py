@@ -133,7 +133,7 @@ def test_what_cannot_be_written_is_kept_and_tried_again_ever_more_patiently() ->
         await asyncio.sleep(10)
         assert await reporter.report(KEY, newer) is not None
         assert scene.status()["health"]["status"] == "Degraded" and scene.status()["sync"]["status"] == "Synced"
-        assert not reporter.pending and scene.store.entries[Shelf.REPORT] == {}
+        assert list(reporter.pending) == [] and scene.store.entries[Shelf.REPORT] == {}
 
     played(story)
 
