@@ -14,6 +14,8 @@ from fairlead.agentsync._comparing import Comparison
 from fairlead.agentsync.actions import Depth
 from fairlead.agentsync.observation import Desired, Rendering
 from fairlead.agentsync.operation import InitiatedBy, Operation, SyncOperation, SyncResource
+from fairlead.agentsync.options import Consent, SyncOptions
+from fairlead.agentsync.resources import ResourceKey
 from fairlead.agentsync.spec import AUTO_RETRY_LIMIT, ApplicationSpec, Automated, RetryStrategy, Source
 from fairlead.agentsync.status import (
     ApplicationStatus,
@@ -175,7 +177,11 @@ def auto_sync(
     operation = _operation(spec, automated, desired)
     state = status.operation_state
     if state is not None and was_attempted(state, desired.revisions, spec.all_sources):
-        healing = _heal(automated, state, operation, differing, timing, now, named)
+        kept = _kept(spec, comparison)
+        mended = [one for one in differing if one.key not in kept]
+        if differing and not mended and not namespace_changed:
+            return Auto(why_not="what differs must not be pruned")  # it would be tried again for ever
+        healing = _heal(automated, state, operation, mended, timing, now, named)
         if healing.operation is None:
             return healing
         operation = healing.operation
@@ -184,6 +190,16 @@ def auto_sync(
         return Auto(error=message, why_not=message)
     revisions = ", ".join(desired.revisions)
     return Auto(operation=operation, event=Event("OperationStarted", f"Initiated automated sync to '{revisions}'"))
+
+
+def _kept(spec: ApplicationSpec, comparison: Comparison) -> frozenset[ResourceKey]:
+    """Return what left the source and must not be pruned."""
+    options = SyncOptions.of(spec.sync_options)
+    return frozenset(
+        pair.key
+        for pair in comparison.pairs
+        if pair.target is None and pair.live is not None and options.prunes(pair.live) is Consent.NEVER
+    )
 
 
 def _named(revisions: tuple[str, ...]) -> str:

@@ -343,6 +343,18 @@ def test_drift_waits_longer_each_time() -> None:
     assert waits == [1, 2, 6, 18, 54]
 
 
+def test_what_must_not_be_pruned_is_not_tried_again_for_ever() -> None:
+    world = healthy()
+    world.have(manifest("ConfigMap", "kept", options="Prune=false"))
+    world.settle()
+    assert world.status.sync.status == "OutOfSync"
+    state = world.status.operation_state
+    world.run(timedelta(hours=1))
+    assert world.status.operation_state == state
+    assert blocked(world) == (Reason.OUT_OF_SYNC, "what differs must not be pruned")
+    assert world.names() == {"ConfigMap/one", "ConfigMap/kept"}
+
+
 def test_a_changed_destination_is_not_compared_with_the_old_render() -> None:
     world = healthy()
     world.app["spec"]["destination"]["namespace"] = "other"
