@@ -9,7 +9,7 @@ Source: argo-rollouts: cmd/rollouts-controller/main.go.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +28,6 @@ _ROUTERS = {
     "--aws-target-group-binding-api-version": "elbv2.k8s.aws/v1beta1",
     "--alb-tag-key-resource-id": "ingress.k8s.aws/resource",
 }
-
-
-# As Go reads switches: `--flag`, `--flag=true` and `--flag=false`.
-SWITCH: Mapping[str, Any] = {"type": bool, "is_flag": False, "flag_value": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +84,13 @@ def upstream_options(command: Callable[..., Any]) -> Callable[..., Any]:
     refused = (
         click.option(
             "--self-service-notification-enabled",
-            **SWITCH,
-            default=False,
+            is_flag=True,
             callback=_refused("notifications are not supported yet: nobody would be told"),
             help="Refused: notifications are not supported yet.",
         ),
         click.option(
             "--aws-verify-target-group",
-            **SWITCH,
-            default=False,
+            is_flag=True,
             callback=_refused("AWS target groups are not verified here: a step would go on without it"),
             help="Refused: AWS target groups are not verified here.",
         ),

@@ -13,7 +13,7 @@ from fairlead import __version__
 from fairlead.cli._gitops_options import gitops_options
 from fairlead.cli._options import asynchronous
 from fairlead.cli._secret_options import secret_options
-from fairlead.cli._upstream_options import SWITCH, UpstreamOptions, upstream_options
+from fairlead.cli._upstream_options import UpstreamOptions, upstream_options
 from fairlead.cli.change import DURATION
 
 if TYPE_CHECKING:
@@ -27,13 +27,12 @@ _FALLBACK_NAMESPACE = "argo-rollouts"  # as upstream, so that both look for the 
 @click.command("controller")
 @click.option("--kubeconfig", type=click.Path(dir_okay=False), help="Default: KUBECONFIG, the pod's account, ~/.kube.")
 @click.option("--context", help="Context of the kubeconfig to use.")
-@click.option(
-    "--namespaced", **SWITCH, default=False, help="Work in one namespace only (--namespace, or the pod's own)."
-)
+@click.option("--namespaced", is_flag=True, help="Work in one namespace only (--namespace, or the pod's own).")
 @click.option("-n", "--namespace", default="", help="The only namespace to work in; default: all.")
 @click.option("--instance-id", default="", help="Only objects with this controller instance id; default: without one.")
-@click.option("--leader-elect", **SWITCH, default=True, show_default=True, help="Lead only while a lease is held.")
-@click.option("--no-leader-elect", is_flag=True, help="As --leader-elect=false.")
+@click.option(
+    "--leader-elect/--no-leader-elect", default=True, show_default=True, help="Lead only while a lease is held."
+)
 @click.option("--leader-election-namespace", default="", help="Default: POD_NAMESPACE, the pod's own, argo-rollouts.")
 @click.option("--leader-election-lease-duration", type=DURATION, default="15s", show_default=True)
 @click.option("--leader-election-renew-deadline", type=DURATION, default="10s", show_default=True)
@@ -82,7 +81,6 @@ async def controller_(
     namespace: str,
     instance_id: str,
     leader_elect: bool,
-    no_leader_elect: bool,
     leader_election_namespace: str,
     leader_election_lease_duration: timedelta,
     leader_election_renew_deadline: timedelta,
@@ -141,7 +139,7 @@ async def controller_(
         stores=stores,
         traffic=Traffic(evidence=envoy_admin, settle=settle, drain=drain),
         serving=Serving(host=host, health_port=health_port, metrics_port=metrics_port),
-        election=election if leader_elect and not no_leader_elect else None,
+        election=election if leader_elect else None,
         resync=timedelta(seconds=rollout_resync),
         prometheus_address=prometheus_address,
         gitops=gitops if with_gitops else None,

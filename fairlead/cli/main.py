@@ -38,6 +38,34 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+_GO_BOOLS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
+
+
+def with_switches(ctx: click.Context, command: click.Command, args: list[str]) -> list[str]:
+    """Return the words of a command with switches as Go programs take them (`--watch=false`) as ours are written."""
+    if isinstance(command, click.Group):
+        inner = command.get_command(ctx, args[0]) if args else None
+        return args if inner is None else [args[0], *with_switches(ctx, inner, args[1:])]
+    switches = {
+        word: option
+        for option in command.params
+        if isinstance(option, click.Option) and option.is_bool_flag
+        for word in option.opts
+    }
+    found: list[str] = []
+    for position, arg in enumerate(args):
+        if arg == "--":
+            return [*found, *args[position:]]
+        word, separator, value = arg.partition("=")
+        is_on = _GO_BOOLS.get(value.lower()) if separator and word in switches else None
+        if is_on is None:
+            found.append(arg)
+        else:
+            # One that is off and has no word for that is off without a word, too.
+            found += [word] if is_on else switches[word].secondary_opts[:1]
+    return found
+
+
 class _LazyGroup(click.Group):
     """A group whose commands live in modules of `fairlead.cli`, each named like the command."""
 
@@ -51,6 +79,12 @@ class _LazyGroup(click.Group):
         # "set" would shadow the built-in inside its module.
         command: click.Command = getattr(module, f"{cmd_name}_")
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, with_switches(ctx, command, rest) if command is not None else rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
