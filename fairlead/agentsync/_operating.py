@@ -176,7 +176,7 @@ def _carry_out(
         build_tasks(comparison.pairs, comparison.hooks, _course(state, sync, spec, world, desired), world.find),
         state.sync_result.resources,
         world.results,
-        _manner(state, sync, options, world, desired),
+        _manner(state, sync, options, world, comparison),
         now,
         acted_at=world.acted_at,
     )
@@ -234,7 +234,7 @@ def _course(
 
 
 def _manner(
-    state: OperationState, sync: SyncOperation, options: SyncOptions, world: World, desired: Desired | None
+    state: OperationState, sync: SyncOperation, options: SyncOptions, world: World, comparison: Comparison
 ) -> _sync.Manner:
     approved = world.approved_at is not None and state.started_at is not None and world.approved_at >= state.started_at
     return replace(
@@ -245,7 +245,7 @@ def _manner(
         force=sync.force,
         approved=approved,
         # An empty render is more often an accident than a wish: it needs a word, whatever the options say.
-        confirms_all=desired is not None and not desired.objects and not world.allows_empty,
+        confirms_all=not world.allows_empty and not any(pair.target is not None for pair in comparison.pairs),
     )
 
 
@@ -262,7 +262,7 @@ def _terminate(state: OperationState, spec: ApplicationSpec, world: World, timin
         build_tasks(comparison.pairs, comparison.hooks, _course(state, sync, spec, world, desired), world.find),
         state.sync_result.resources,
         world.results,
-        _manner(state, sync, options, world, desired),
+        _manner(state, sync, options, world, comparison),
         now,
     )
     result = msgspec.structs.replace(state.sync_result, resources=passed.results)

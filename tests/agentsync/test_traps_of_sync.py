@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
 from fairlead.agentsync.actions import DryRun
 from fairlead.agentsync.kinds import APPLICATIONS, HOOK_FINALIZER
 from fairlead.agentsync.machine import application_patch, prepare
-from fairlead.agentsync.resources import ResourceKey
+from fairlead.agentsync.resources import Object, ResourceKey
 from fairlead.core.patches import merge
 from tests.agentsync.world import World, definition, job, manifest
 
@@ -327,18 +328,19 @@ def test_trap_34_with_allow_empty_it_does() -> None:
     assert world.names() == set()
 
 
-def test_trap_34_a_person_has_to_approve_that_an_empty_source_prunes_all() -> None:
+@pytest.mark.parametrize("rest", [(), (job("hook", "PostSync"),)], ids=["nothing", "only-a-hook"])
+def test_trap_34_a_person_has_to_approve_that_an_empty_source_prunes_all(rest: tuple[Object, ...]) -> None:
     # Upstream deletes all at once here. An empty render is more often an accident, so ours asks for a word.
     world = World()
     world.have(manifest("ConfigMap", "one"))
-    world.commit()
+    world.commit(*rest)
     world.ask(prune=True)
     world.run(timedelta(minutes=10))
     assert world.names() == {"ConfigMap/one"}
     assert world.message == "waiting for pruning confirmation of /ConfigMap/one"
     world.annotate(deletion_approved="2026-03-02T09:30:00Z")
     world.settle()
-    assert world.names() == set()
+    assert world.get("ConfigMap", "one") is None
 
 
 def test_trap_13_prunes_are_mirrored_among_the_waves_that_hold_prunes() -> None:
