@@ -239,15 +239,18 @@ async def test_an_invalid_object_is_told_and_the_next_commit_mends_it(scene: Sce
         await site.synced(fixed)
 
 
-async def test_server_side_apply_takes_over_what_kubectl_made(scene: Scene) -> None:
+@pytest.mark.parametrize("compare", ["", "ServerSideDiff=true"], ids=["computed", "asked"])
+async def test_server_side_apply_takes_over_what_kubectl_made(scene: Scene, compare: str) -> None:
     site, repository = scene.site, scene.repository
     kubectl = site.admin.as_manager("kubectl-client-side-apply")
     await kubectl.create(CONFIG_MAPS, config_map("one", a="1", old="gone"), namespace=site.namespace)
     commit = repository.commit({"deploy/all.yaml": manifests(config_map("one", a="1"))})
     policy = {"automated": {"prune": True, "selfHeal": True}, "syncOptions": ["ServerSideApply=true"]}
     async with scene.agent.running():
-        await site.application(repository.url, syncPolicy=policy)
+        metadata = {"annotations": {"argocd.argoproj.io/compare-options": compare}}
+        await site.application(repository.url, syncPolicy=policy, metadata=metadata)
         await site.synced(commit)
+        await asyncio.sleep(2)
         found = await site.read(CONFIG_MAPS, "one")
         assert found["data"] == {"a": "1"}
         assert [entry["manager"] for entry in found["metadata"]["managedFields"]] == ["argocd-controller"]
