@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from fairlead.cli._family import EXPERIMENTS, ROLLOUTS
+from fairlead.cli._family import ANALYSIS_RUNS, EXPERIMENTS, ROLLOUTS
 from fairlead.cli._listing import experiment_row, rollout_row
 from fairlead.cli.main import main
 from fairlead.core.objects import Manifest, ObjectKey, decode_manifest
@@ -231,3 +231,59 @@ def _web() -> dict[str, Any]:
     from fairlead.cli.yaml import load_all
 
     return load_all(TEXT)[0]
+
+
+JUDGE: dict[str, Any] = {
+    "apiVersion": "argoproj.io/v1alpha1",
+    "kind": "AnalysisTemplate",
+    "metadata": {"name": "judge", "namespace": "default"},
+    "spec": {
+        "args": [{"name": "service"}, {"name": "share", "value": "0.95"}],
+        "metrics": [{"name": "ratio", "provider": {"web": {"url": "http://127.0.0.1/{{args.service}}"}}}],
+        "dryRun": [{"metricName": "ratio"}],
+    },
+}
+
+
+async def test_a_run_is_started_from_a_template(stage: Stage, tmp_path: Path) -> None:
+    stage.cluster.apply([JUDGE])
+    made = await stage.run("create", "analysisrun", "--from", "judge", "-a", "service=web", "--name", "now")
+    assert (made.exit_code, made.output) == (0, "analysisrun.argoproj.io/now created\n")
+    (found,) = stage.cluster.read_all(ANALYSIS_RUNS)
+    assert found["spec"] == {
+        "args": [{"name": "service", "value": "web"}, {"name": "share", "value": "0.95"}],
+        "metrics": JUDGE["spec"]["metrics"],
+        "dryRun": JUDGE["spec"]["dryRun"],
+    }
+    file = tmp_path / "judge.yaml"
+    file.write_text(json.dumps(JUDGE))
+    words = ("create", "analysisrun", "--from-file", str(file), "-a", "service=a=b", "--instance-id", "blue")
+    made = await stage.run(*words)
+    assert made.output.startswith("analysisrun.argoproj.io/judge-")
+    labels = [one["metadata"].get("labels") for one in stage.cluster.read_all(ANALYSIS_RUNS)]
+    assert {"argo-rollouts.argoproj.io/controller-instance-id": "blue"} in labels
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(("--from", "judge"), "spec.args: args.service was not resolved", id="missing"),
+        pytest.param(("--from", "judge", "-a", "nope=1"), "the template has no argument 'nope'", id="unknown"),
+        pytest.param(("--from", "judge", "-a", "service"), "arguments must be in the form NAME=VALUE", id="no-value"),
+        pytest.param(("--from", "nobody"), '"nobody" not found', id="no-template"),
+        pytest.param(("--from", "judge", "--global"), '"judge" not found', id="of-the-cluster"),
+        pytest.param((), "expected one of --from and --from-file", id="nothing"),
+    ],
+)
+async def test_no_run_is_started_from_what_does_not_fit(stage: Stage, words: tuple[str, ...], message: str) -> None:
+    stage.cluster.apply([JUDGE])
+    result = await stage.run("create", "analysisrun", *words)
+    assert result.exit_code in (1, 2)
+    assert message in result.output
+    assert stage.cluster.read_all(ANALYSIS_RUNS) == []
+
+
+async def test_create_without_anything_says_what_it_wants(stage: Stage) -> None:
+    result = await stage.run("create")
+    assert result.exit_code == 2
+    assert "name a file with -f, or a kind to create" in result.output
