@@ -7,6 +7,10 @@ say     = @printf '==> %s\n' "$(1)"
 # itself, and has to pass then.
 again   = { printf '==> what failed, once more, one at a time\n'; $(BIN)/python -m pytest -q -rs --last-failed --last-failed-no-failures none; }
 
+# Bytecode is kept in the environment, whatever the machine says: to compile all tests anew takes longer than most of them.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint coverage generate clean
 
