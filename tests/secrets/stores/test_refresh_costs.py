@@ -12,7 +12,7 @@ from tests.controlplane import build, plane
 from tests.secrets.stores import motoserver
 from tests.secrets.stores import openbao as baos
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_unchanged_secrets_cost_one_reading_per_key_and_nothing_else(provider: s
         [*command, "--secrets", "50", "--keys", "20", "--interval", "8", "--cycles", "1"],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.stdout, done.stderr
