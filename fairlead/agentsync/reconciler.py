@@ -30,7 +30,7 @@ from fairlead.agentsync._reporting import Reporter
 from fairlead.agentsync._serverdiff import ROUNDS_MAX, ServerDiffs
 from fairlead.agentsync._wanting import Need, need
 from fairlead.agentsync._writing import DryRuns, Manner
-from fairlead.agentsync.actions import Action, ApplyWave, Prune, Render
+from fairlead.agentsync.actions import Action, ApplyWave, DryRun, Prune, Render
 from fairlead.agentsync.diff import DiffOptions
 from fairlead.agentsync.kinds import APPLICATIONS, Application, AppProject
 from fairlead.agentsync.machine import (
@@ -59,6 +59,7 @@ from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
 
 log = structlog.get_logger(__name__)
 
+STEPS_MAX = 4  # of an operation, in one reconciliation
 MISSING_KIND_RETRY = timedelta(seconds=10)
 _SOON = timedelta(seconds=1)
 
@@ -190,15 +191,26 @@ class ApplicationReconciler:
             await self._drop(key)
             return None
         live = self._known(key, found)
-        sight, missing_at = await self._look(key, live)
-        decision, seen, options = await self._decide(live, sight)
-        if seen.live is not None and not seen.is_acting:
-            live.results = ()
-        live.renders.answered()
-        live.decision = decision
-        self._tell(key, live, decision)
-        self._act(key, live, decision, sight, options)
-        report_at = await self._store(key, live, decision)
+        for step in range(STEPS_MAX):
+            sight, missing_at = await self._look(key, live)
+            decision, seen, options = await self._decide(live, sight)
+            if seen.live is not None and not seen.is_acting:
+                live.results = ()
+            live.renders.answered()
+            live.decision = decision
+            self._tell(key, live, decision)
+            manner = self._manner(live, decision, options)
+            if step + 1 == STEPS_MAX or not self._leads_on(live, decision, manner):
+                break
+            for action in decision.actions:
+                live.results += await self._performer.perform(action, sight.live.find, manner)
+            self._believe(live, decision)
+        if step == 0:
+            self._act(key, live, decision, sight, manner)
+            report_at = await self._store(key, live, decision)
+        else:  # the beginning of the operation is written only now, and has to be before anything is done for it
+            report_at = await self._store(key, live, decision)
+            self._act(key, live, decision, sight, manner)
         log.debug(
             "application_reconciled",
             object=str(key),
@@ -385,9 +397,26 @@ class ApplicationReconciler:
 
     # --- act ---------------------------------------------------------------------------------------------------------
 
-    def _act(
-        self, key: ObjectKey, live: _Live, decision: ApplicationDecision, sight: Sight, options: DiffOptions
-    ) -> None:
+    def _manner(self, live: _Live, decision: ApplicationDecision, options: DiffOptions) -> Manner:
+        sync = _sync_of(live.status, decision)
+        is_dry = sync is not None and sync.dry_run
+        return Manner(options=options, dry_runs=DryRuns.SERVER if is_dry else self.settings.dry_runs)
+
+    def _leads_on(self, live: _Live, decision: ApplicationDecision, manner: Manner) -> bool:
+        """Whether the next step of an operation can follow at once, since this one asks nobody and only computes.
+
+        The end of an operation does not: it is written before another one begins.
+        """
+        state = decision.status.operation_state
+        if live.acting is not None or state is None or state.phase != Phase.RUNNING or state.finished_at is not None:
+            return False
+        if decision.actions:
+            is_dry = all(isinstance(action, DryRun) for action in decision.actions)
+            return is_dry and manner.dry_runs is DryRuns.CLIENT
+        is_due = decision.wake_at is not None and decision.wake_at <= self._clock.now()
+        return is_due and decision.status != live.status
+
+    def _act(self, key: ObjectKey, live: _Live, decision: ApplicationDecision, sight: Sight, manner: Manner) -> None:
         """Begin what was decided; its end wakes the Application."""
         others: list[Action] = []
         for action in decision.actions:
@@ -396,11 +425,6 @@ class ApplicationReconciler:
             else:
                 others.append(action)
         if others and live.acting is None:
-            sync = _sync_of(live.status, decision)
-            manner = Manner(
-                options=options,
-                dry_runs=DryRuns.SERVER if sync is not None and sync.dry_run else self.settings.dry_runs,
-            )
             live.acting = asyncio.create_task(self._perform(key, live, others, sight, manner), name=f"act-{key}")
 
     async def _perform(self, key: ObjectKey, live: _Live, actions: list[Action], sight: Sight, manner: Manner) -> None:
@@ -453,15 +477,20 @@ class ApplicationReconciler:
 
     async def _store(self, key: ObjectKey, live: _Live, decision: ApplicationDecision) -> datetime | None:
         """Write what was decided, or keep it for later; return when to try again, if so."""
+        self._believe(live, decision)
+        stored = await self._reporter.report(key, live.ours)
+        if stored is not None and stored is not live.ours:
+            live.ours, live.subject, live.status = stored, prepare(stored), decode_status(stored.status)
+        return self._reporter.retry_at(key)
+
+    @staticmethod
+    def _believe(live: _Live, decision: ApplicationDecision) -> None:
+        """Hold the Application to be what was decided."""
         patch = application_patch(live.subject, live.status, decision)
         if patch:
             body = {**patch, "metadata": {k: v for k, v in patch.get("metadata", {}).items() if k != "resourceVersion"}}
             live.ours = believed(live.ours, body)
             live.subject, live.status = prepare(live.ours), decision.status
-        stored = await self._reporter.report(key, live.ours)
-        if stored is not None and stored is not live.ours:
-            live.ours, live.subject, live.status = stored, prepare(stored), decode_status(stored.status)
-        return self._reporter.retry_at(key)
 
     # --- the end of one ----------------------------------------------------------------------------------------------
 
