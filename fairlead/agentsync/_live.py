@@ -79,15 +79,18 @@ class Wanted:
     """What one Application needs to see.
 
     Attributes:
-        kinds: that it targets, or that its objects are of.
+        kinds: that it targets, or that its objects are of, in the version that its manifests name: objects of two
+            versions cannot be compared.
         namespaces: where to look if not everywhere may be looked at.
         keys: of the targets: seen whoever they belong to.
+        versions: of targets in another version than that of other targets of their kind.
         with_managers: whether `managedFields` are needed.
     """
 
     kinds: frozenset[ResourceKind] = frozenset()
     namespaces: frozenset[str] = frozenset()
     keys: frozenset[ResourceKey] = frozenset()
+    versions: Mapping[ResourceKey, str] = field(default_factory=dict)
     with_managers: bool = False
 
 

@@ -14,6 +14,7 @@ from fairlead.agentsync.resources import (
     ResourceKind,
     ServedKinds,
     annotations_of,
+    group_version,
     key_of,
 )
 from fairlead.agentsync.spec import ApplicationSpec
@@ -57,7 +58,8 @@ def need(
     """
     rendered = flattened(objects)
     scope = scope_of(served, rendered)
-    keys = {_placed(key_of(found), namespace, scope) for found in rendered}
+    versions = {_placed(key_of(found), namespace, scope): group_version(found)[1] for found in rendered}
+    keys = set(versions)
     of_status = {resource.key for resource in status.resources}
     state = status.operation_state
     if state is not None and state.sync_result is not None:
@@ -67,22 +69,23 @@ def need(
         options += state.operation.sync.sync_options
     if namespace and "CreateNamespace=true" in options:
         keys.add(ResourceKey("", "Namespace", "", namespace))
-    kinds: set[ResourceKind] = set()
-    missing: set[tuple[str, str]] = set()
     keys, of_status = ({key for key in some if not refuses(key, bool(key.namespace))} for some in (keys, of_status))
-    for key in keys | of_status:
-        kind = served.find(key.group, key.kind)
+    kinds: dict[tuple[str, str], ResourceKind] = {}
+    others: dict[ResourceKey, ResourceKind] = {}
+    missing: set[tuple[str, str]] = set()
+    for key in sorted(keys) + sorted(of_status - keys):  # the version of a manifest goes before that of the server
+        name = (key.group, key.kind)
+        kind = served.find(*name, versions.get(key, "")) or served.find(*name)
         if kind is None:
-            missing.add((key.group, key.kind))
-        elif kind.is_watchable:
-            kinds.add(kind)
+            missing.add(name)
+        elif kind.is_watchable and kinds.setdefault(name, kind) != kind and key in keys:
+            others[key] = kind
     return Need(
         wanted=Wanted(
-            kinds=frozenset(kinds),
+            kinds=frozenset((*kinds.values(), *others.values())),
             namespaces=frozenset({key.namespace for key in keys | of_status if key.namespace} | {namespace} - {""}),
-            keys=frozenset(
-                key for key in keys | of_status if key.name
-            ),  # hooks without tracking are of the status only
+            keys=frozenset(key for key in keys | of_status if key.name),  # some hooks are known to the status only
+            versions={key: kind.version for key, kind in others.items()},
             with_managers=_needs_managers(spec, options, rendered),
         ),
         targets=frozenset(f"{key.group}/{key.kind}" for key in keys),

@@ -92,7 +92,7 @@ class LiveWatches:
         self._only = frozenset(namespaces)
         self._rng = rng or random.Random()
         self._settings = settings
-        self._kinds: dict[tuple[str, str], _Followed] = {}
+        self._kinds: dict[ResourceKind, _Followed] = {}
         self._wanted: dict[ObjectKey, Wanted] = {}
         self._named: dict[str, ObjectKey] = {}
         self._targets: defaultdict[ResourceKey, set[ObjectKey]] = defaultdict(set)
@@ -147,8 +147,8 @@ class LiveWatches:
         unread: dict[str, str] = {}
         waiting: set[str] = set()
         stores: list[tuple[ResourceKind, Store[LiveObject]]] = []
-        for kind in sorted(wanted.kinds, key=lambda kind: (kind.group, kind.kind)):
-            followed = self._kinds[(kind.group, kind.kind)]
+        for kind in sorted(wanted.kinds, key=_order):
+            followed = self._kinds[kind]
             label = f"{kind.group}/{kind.kind}"
             for watch in self._watches_for(followed, wanted):
                 stores.append((kind, watch.store))
@@ -158,7 +158,7 @@ class LiveWatches:
                     unread[label] = str(failure)
                 else:
                     waiting.add(label)
-        seen = _Seen(self._name(application), stores, self._target)
+        seen = _Seen(self._name(application), stores, lambda key: self._target(wanted, key))
         return Sight(live=seen, unread=unread, waiting=frozenset(waiting))
 
     def forget(self, application: ObjectKey) -> None:
@@ -168,7 +168,7 @@ class LiveWatches:
         self._mark_idle()
 
     def kind(self, kind: ResourceKind, namespace: str) -> Kind[LiveObject]:
-        followed = self._kinds.get((kind.group, kind.kind))
+        followed = self._kinds.get(kind)
         if followed is not None:
             for watch in (followed.watches.get(""), followed.watches.get(namespace)):
                 if watch is not None:
@@ -205,16 +205,15 @@ class LiveWatches:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _follow_kind(self, kind: ResourceKind, wanted: Wanted) -> None:
-        name = (kind.group, kind.kind)
-        followed = self._kinds.get(name)
-        if followed is not None and (followed.served != kind or (wanted.with_managers and not followed.with_managers)):
-            self._stop(followed)  # another version, or more is needed of each object: read anew
+        followed = self._kinds.get(kind)
+        if followed is not None and wanted.with_managers and not followed.with_managers:
+            self._stop(followed)  # more is needed of each object: read anew
             followed = None
         if followed is None:
             keep = wanted.with_managers or any(
                 other.with_managers for other in self._wanted.values() if kind in other.kinds
             )
-            followed = self._kinds[name] = _Followed(
+            followed = self._kinds[kind] = _Followed(
                 served=kind, with_managers=keep, is_wide=not (self._only and kind.namespaced)
             )
         for namespace in self._namespaces(followed, wanted):
@@ -233,15 +232,16 @@ class LiveWatches:
     def _watches_for(self, followed: _Followed, wanted: Wanted) -> list[_Watch]:
         return [followed.watches[name] for name in self._namespaces(followed, wanted) if name in followed.watches]
 
-    def _target(self, key: ResourceKey) -> LiveObject | None:
-        followed = self._kinds.get((key.group, key.kind))
-        if followed is None:
-            return None
-        for namespace in ("", key.namespace):
-            if (watch := followed.watches.get(namespace)) is not None:
-                found = watch.store.get(ObjectKey(key.namespace, key.name))
-                if found is not None:
-                    return found
+    def _target(self, wanted: Wanted, key: ResourceKey) -> LiveObject | None:
+        version = wanted.versions.get(key, "")
+        kinds = [kind for kind in wanted.kinds if (kind.group, kind.kind) == (key.group, key.kind)]
+        for kind in sorted(kinds, key=lambda kind: (kind.version != version, _order(kind))):
+            followed = self._kinds[kind]
+            for namespace in ("", key.namespace):
+                if (watch := followed.watches.get(namespace)) is not None:
+                    found = watch.store.get(ObjectKey(key.namespace, key.name))
+                    if found is not None:
+                        return found
         return None
 
     def _start(self, followed: _Followed, namespace: str) -> None:
@@ -326,7 +326,7 @@ class LiveWatches:
     def _stop(self, followed: _Followed) -> None:
         for namespace in tuple(followed.watches):
             self._stop_watch(followed, namespace)
-        self._kinds.pop((followed.served.group, followed.served.kind), None)
+        self._kinds.pop(followed.served, None)
 
     def _stop_watch(self, followed: _Followed, namespace: str) -> None:
         watch = followed.watches.pop(namespace)
@@ -337,14 +337,14 @@ class LiveWatches:
     def _mark_idle(self) -> None:
         """Date the watches that nobody needs."""
         now = self._clock.monotonic()
-        needed: set[tuple[str, str, str]] = set()
+        needed: set[tuple[ResourceKind, str]] = set()
         for wanted in self._wanted.values():
             for kind in wanted.kinds:
-                if (followed := self._kinds.get((kind.group, kind.kind))) is not None:
-                    needed |= {(kind.group, kind.kind, name) for name in self._namespaces(followed, wanted)}
-        for (group, name), followed in self._kinds.items():
+                if (followed := self._kinds.get(kind)) is not None:
+                    needed |= {(kind, namespace) for namespace in self._namespaces(followed, wanted)}
+        for kind, followed in self._kinds.items():
             for namespace, watch in followed.watches.items():
-                if (group, name, namespace) in needed:
+                if (kind, namespace) in needed:
                     watch.unwanted_at = None
                 elif watch.unwanted_at is None:
                     watch.unwanted_at = now
@@ -356,7 +356,7 @@ class LiveWatches:
                 if watch.unwanted_at is not None and now - watch.unwanted_at >= IDLE_SECONDS:
                     self._stop_watch(followed, namespace)
             if not followed.watches:
-                self._kinds.pop((followed.served.group, followed.served.kind), None)
+                self._kinds.pop(followed.served, None)
 
 
 class _Seen:
@@ -378,9 +378,12 @@ class _Seen:
         return self._content(key, found) if found is not None else None
 
     def tracked(self) -> Iterable[Object]:
+        seen: set[ResourceKey] = set()  # a kind may be watched in two versions
         for kind, store in self._stores:
             for found in store.by_index(_BY_APPLICATION, self._name):
-                yield self._content(_key(kind, found), found)
+                if (key := _key(kind, found)) not in seen:
+                    seen.add(key)
+                    yield self._content(key, found)
 
     def _content(self, key: ResourceKey, found: LiveObject) -> Object:
         before = self._read.get(key)
@@ -403,6 +406,10 @@ def _marks(kind: ResourceKind, metadata: ObjectMeta) -> Object:
             "annotations": metadata.annotations,
         },
     }
+
+
+def _order(kind: ResourceKind) -> tuple[str, str, str]:
+    return (kind.group, kind.kind, kind.version)
 
 
 def _key(kind: ResourceKind, found: LiveObject) -> ResourceKey:

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -226,7 +227,7 @@ class GitOpsPart:
 
     async def _keep(self) -> None:
         """Write what has changed, the newest of each, at most once a second."""
-        written: dict[tuple[Shelf, str], bytes] = {}
+        written: dict[tuple[Shelf, str], bytes] = {}  # digests
         while True:
             await self._keeping.wait()
             self._keeping.clear()
@@ -236,9 +237,9 @@ class GitOpsPart:
                     if content is None:
                         written.pop((shelf, name), None)
                         await self._offline.drop(shelf, name)
-                    elif written.get((shelf, name)) != content:
+                    elif written.get((shelf, name)) != (digest := sha256(content).digest()):
                         await self._offline.keep(shelf, name, content)
-                        written[shelf, name] = content
+                        written[shelf, name] = digest
                 except OfflineError as error:
                     log.error("application_not_kept", object=name, error=str(error))
             await self._clock.sleep(1.0)

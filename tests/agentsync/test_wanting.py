@@ -111,3 +111,17 @@ def test_lists_are_taken_apart() -> None:
 )
 def test_managers_are_read_only_when_it_matters(spec: ApplicationSpec, objects: list[Object]) -> None:
     assert need(spec, EMPTY, objects, SERVED, "shop").wanted.with_managers
+
+
+def test_objects_are_seen_in_the_version_that_their_manifests_name() -> None:
+    old = ResourceKind(group="batch", version="v1beta1", kind="Job", plural="jobs", namespaced=True, verbs=WATCH)
+    served = Served((*SERVED.kinds, old))
+    assert need(ApplicationSpec(), EMPTY, [manifest(old)], served, "shop").wanted.kinds == {old}
+    status = ApplicationStatus(resources=(ResourceStatus(group="batch", kind="Job", namespace="shop", name="left"),))
+    assert need(ApplicationSpec(), status, [manifest(old)], served, "shop").wanted.kinds == {old}
+    assert need(ApplicationSpec(), status, [], served, "shop").wanted.kinds == {JOB}
+    both = need(ApplicationSpec(), EMPTY, [manifest(JOB, "a"), manifest(old, "b")], served, "shop").wanted
+    assert both.kinds == {JOB, old}
+    assert both.versions == {ResourceKey("batch", "Job", "shop", "b"): "v1beta1"}
+    gone = {**manifest(JOB), "apiVersion": "batch/v0"}
+    assert need(ApplicationSpec(), EMPTY, [gone], served, "shop").wanted.kinds == {JOB}

@@ -47,6 +47,7 @@ pytestmark = [
 
 _count = itertools.count(1)
 SECRETS = carried("", "v1", "Secret", "secrets")
+SCALERS = carried("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 HOOK = "argocd.argoproj.io/hook"
 WAVE = "argocd.argoproj.io/sync-wave"
 
@@ -274,6 +275,42 @@ async def test_a_restart_while_git_is_away_keeps_healing(scene: Scene) -> None:
             return await site.names(CONFIG_MAPS) == ["one", "two"]
 
         await site.until("the ConfigMap is made anew", is_back)
+
+
+async def test_a_manifest_in_an_older_version_is_compared_in_its_own_terms(scene: Scene) -> None:
+    site, repository = scene.site, scene.repository
+
+    def scaler(version: str, spec: dict[str, Any]) -> dict[str, Any]:
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+        whole = {"minReplicas": 1, "maxReplicas": 5, "scaleTargetRef": target, **spec}
+        return {
+            "apiVersion": f"autoscaling/{version}",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": version},
+            "spec": whole,
+        }
+
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
+    old = scaler("v1", {"targetCPUUtilizationPercentage": 60})
+    commit = repository.commit(
+        {"deploy/all.yaml": manifests(old, scaler("v2", {"metrics": [{"type": "Resource", "resource": cpu}]}))}
+    )
+    async with scene.agent.running():
+        await site.application(repository.url)
+        await site.synced(commit)
+        scene.agent.requests.made.clear()
+        await site.refresh()
+        await asyncio.sleep(4)
+        assert scene.agent.requests.writes == []
+        assert (await site.status())["sync"]["status"] == "Synced"
+        commit = await pushed(
+            site,
+            repository,
+            {"deploy/all.yaml": manifests(scaler("v1", {"targetCPUUtilizationPercentage": 70}))},
+        )
+        await site.synced(commit)
+        found = await site.admin.list(SCALERS, namespace=site.namespace)
+        assert [one.content["spec"]["targetCPUUtilizationPercentage"] for one in found.items] == [70]
 
 
 async def test_deletion_cascades(scene: Scene) -> None:
