@@ -48,6 +48,7 @@ log = structlog.get_logger(__name__)
 COMPONENT = "argocd-application-controller"  # as upstream's Events say it
 WORKERS = 20  # upstream's status processors
 _PATIENCE_SECONDS = 10.0  # how long the cluster of the Applications may take before what was kept is taken instead
+_REFRESHES_AT_ONCE = 20  # one push may concern thousands of Applications
 _SETTLE_SECONDS = 0.2  # changes of a Deployment's rollout come in swarms: one look for all of them
 _DEFINITIONS = "CustomResourceDefinition"
 
@@ -275,12 +276,17 @@ class GitOpsPart:
 
     async def refresh(self, applications: Iterable[ObjectKey]) -> None:
         """Have Applications compared with what their sources say now, as the annotation of a person would."""
-        for key in applications:
-            patch = MergePatch({"metadata": {"annotations": {REFRESH: "normal"}}})
-            try:
-                await self._control.patch(APPLICATIONS, key, patch)
-            except ClusterError as error:
-                log.warning("refresh_not_asked_for", object=str(key), error=str(error))
+        patch = MergePatch({"metadata": {"annotations": {REFRESH: "normal"}}})
+        limit = asyncio.Semaphore(_REFRESHES_AT_ONCE)
+
+        async def ask(key: ObjectKey) -> None:
+            async with limit:
+                try:
+                    await self._control.patch(APPLICATIONS, key, patch)
+                except ClusterError as error:
+                    log.warning("refresh_not_asked_for", object=str(key), error=str(error))
+
+        await asyncio.gather(*map(ask, applications))
 
     # --- people and probes -------------------------------------------------------------------------------------------
 
