@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ import structlog
 from benchmarks._gitops_apps import CONTROL, NAMESPACE, application, files, name_of, path_of, simulated
 from benchmarks._rig import USER, AuditLog, Counts, Process
 from fairlead.core.cluster import Cluster
+from fairlead.core.errors import Expired, TooManyRequests, Unavailable
 from fairlead.core.kinds import NAMESPACES, carried
 from fairlead.core.objects import Kind, ObjectMeta
 from fairlead.kube.config import connect
@@ -101,12 +102,15 @@ class Bench:
 
     async def follow(self) -> None:
         """Keep up with what Applications say of themselves, until cancelled."""
-        page = await self.cluster.list(APPLICATIONS, namespace=CONTROL, limit=0)
-        for found in page.items:
-            self._note(found)
-        async for event in self.cluster.watch(APPLICATIONS, namespace=CONTROL, resource_version=page.resource_version):
-            if isinstance(event.object, _Application):
-                self._note(event.object)
+        while True:
+            page = await self.cluster.list(APPLICATIONS, namespace=CONTROL, limit=0)
+            for found in page.items:
+                self._note(found)
+            version = page.resource_version
+            with suppress(Expired, Unavailable, TooManyRequests):  # it ends now and then: list again
+                async for event in self.cluster.watch(APPLICATIONS, namespace=CONTROL, resource_version=version):
+                    if isinstance(event.object, _Application):
+                        self._note(event.object)
 
     def _note(self, found: _Application) -> None:
         status = found.status
