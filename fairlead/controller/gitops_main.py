@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,8 @@ def _store(settings: GitOps, local: Cluster) -> OfflineStore:
             path = Path(settings.offline_path) if settings.offline_path else settings.folder / "offline.db"
             return FileStore(path)
         case OfflineKind.SECRET:
-            owner = settings.cluster_name or "fairlead"
+            # A label value: two agents may share a namespace, and names of clusters may be anything.
+            owner = sha256(f"{settings.cluster_name}\n{settings.cluster_server}".encode()).hexdigest()[:20]
             return SecretStore(local, namespace=settings.offline_namespace, owner=owner)
         case OfflineKind.NONE:
             return NoStore()

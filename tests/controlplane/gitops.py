@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -283,3 +284,27 @@ async def kubelet(kubeconfig: Path, namespace: str) -> AsyncIterator[None]:
             await asyncio.gather(running, return_exceptions=True)
             with suppress(ClusterError):
                 await cluster.delete(NODES, ObjectKey("", node))
+
+
+def tail(log: Path) -> str:
+    """Return the end of a log."""
+    return log.read_text()[-2000:]
+
+
+@asynccontextmanager
+async def program(*arguments: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `fairlead` with these arguments until the block ends; then it is asked to stop, and does."""
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "fairlead.cli.main", *arguments, stdout=file, stderr=file
+        )
+    try:
+        yield process
+        assert process.returncode is None, f"it ended by itself: {tail(log)}"
+        process.terminate()
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0, tail(log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

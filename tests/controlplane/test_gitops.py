@@ -7,9 +7,7 @@ import hmac
 import itertools
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,9 @@ from tests.controlplane.gitops import (
     Site,
     kubelet,
     manifests,
+    program,
     pushed,
+    tail,
 )
 from tests.controlplane.plane import ControlPlane, free_ports
 
@@ -332,29 +332,6 @@ async def test_deletion_cascades(scene: Scene) -> None:
 # --- the process ------------------------------------------------------------------------------------------------------
 
 
-def _tail(log: Path) -> str:
-    return log.read_text()[-2000:]
-
-
-@asynccontextmanager
-async def program(*arguments: str, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run `fairlead` with these arguments until the block ends; then it is asked to stop, and does."""
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "fairlead.cli.main", *arguments, stdout=file, stderr=file
-        )
-    try:
-        yield process
-        assert process.returncode is None, f"it ended by itself: {_tail(log)}"
-        process.terminate()
-        async with asyncio.timeout(20):
-            assert await process.wait() == 0, _tail(log)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
 @pytest.mark.parametrize(
     "command", [("agent", "run"), ("controller", "--gitops", "--no-secrets")], ids=["agent", "controller"]
 )
@@ -411,7 +388,7 @@ async def test_a_webhook_of_a_known_sender_brings_the_commit_at_once(
         assert f'argocd_app_info{{autosync_enabled="true",dest_namespace="{site.namespace}"' in text
         assert 'sync_status="Synced"' in text
         assert 'argocd_app_sync_total{dry_run="false",name="web"' in text
-    assert "between-us" not in _tail(tmp_path / "log")
+    assert "between-us" not in tail(tmp_path / "log")
 
 
 def signed(payload: bytes, secret: str) -> dict[str, str]:

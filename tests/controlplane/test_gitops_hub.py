@@ -17,7 +17,7 @@ import pytest_asyncio
 from fairlead.agentsync._auto import Timing
 from fairlead.agentsync.project import Cluster, Project
 from fairlead.agentsync.project import parse as parse_project
-from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights
+from fairlead.agentsync.rbac import Account, Rights, control_plane_rights, destination_rights, own_rights
 from fairlead.core.kinds import NAMESPACES, carried
 from fairlead.core.objects import ObjectKey
 from fairlead.kube.client import KubeCluster
@@ -25,7 +25,7 @@ from fairlead.kube.config import connect
 from tests.agentsync.forge import config_map, deployment
 from tests.agentsync.sources.repository import Repository, has_git
 from tests.controlplane.build import Absent
-from tests.controlplane.gitops import CONFIG_MAPS, DEPLOYMENTS, PROJECTS, Agent, Site, manifests
+from tests.controlplane.gitops import CONFIG_MAPS, DEPLOYMENTS, PROJECTS, Agent, Site, manifests, program
 from tests.controlplane.plane import ControlPlane, started
 from tests.controlplane.proxy import Proxy, proxied
 
@@ -128,7 +128,7 @@ async def scene(control_plane: ControlPlane, hub_plane: ControlPlane, tmp_path: 
             namespaces=("default", "shop"),
             cluster=Cluster(name="spoke"),
         )
-        await _grant(spoke_admin, rights)
+        await _grant(spoke_admin, rights + own_rights(ACCOUNT, stores_state=True))
         assert control_plane.folder is not None
         authority = (control_plane.folder / "certs" / "apiserver.crt").read_bytes()
         local = await spoke.account_kubeconfig(
@@ -222,3 +222,48 @@ async def test_a_cut_link_edits_on_both_sides_and_restarts_end_in_one_state_with
         assert await spoke.names(CONFIG_MAPS) == ["two"]
     assert {verb for verb, _ in scene.agent.requests.refused} <= {"list"}
     assert scene.agent.reports.refused == []
+
+
+async def test_the_program_needs_no_disk_and_no_more_than_its_rights(scene: Scene, tmp_path: Path) -> None:
+    hub, spoke, repository = scene.hub, scene.spoke, scene.repository
+    commit = repository.commit({"deploy/all.yaml": manifests(config_map("one"))})
+
+    def command(folder: str) -> tuple[str, ...]:
+        return (
+            "agent",
+            "run",
+            f"--kubeconfig={scene.agent.kubeconfig}",
+            f"--hub-kubeconfig={scene.agent.hub}",
+            "--gitops-namespace=agent-one",
+            "--cluster-name=spoke",
+            f"--gitops-folder={tmp_path / folder}",
+            "--git-protocol=file",
+            "--offline-store=secret:agents",
+            "--leader-election-namespace=agents",
+            "--host=127.0.0.1",
+            "--healthzPort=0",
+            "--metricsPort=0",
+        )
+
+    first, second = tmp_path / "first.log", tmp_path / "second.log"
+    async with program(*command("first"), log=first):
+        await scene.application()
+        await hub.synced(commit)
+        await asyncio.sleep(3)
+    # Another pod, another disk, neither hub nor Git: what it needs is in Secrets of the cluster.
+    repository.folder.rename(repository.folder.with_name("moved"))
+    scene.link.is_cut = True
+    await spoke.admin.delete(CONFIG_MAPS, ObjectKey("shop", "one"))
+    async with program(*command("second"), log=second):
+        await scene.becomes("one", {"a": "1"})
+        scene.link.is_cut = False
+
+        async def is_told() -> bool:
+            status = await hub.status()
+            return bool(status["operationState"]["operation"]["sync"].get("autoHealAttemptsCount"))
+
+        await hub.until("the hub is told of the self-heal", is_told)
+    for log in (first, second):
+        forbidden = [line for line in log.read_text().splitlines() if "orbidden" in line]
+        # All that was refused is to look everywhere, once.
+        assert len(forbidden) <= 1 and all('"event":"list_failed"' in line for line in forbidden), forbidden
