@@ -6,7 +6,7 @@ weeks. `managedFields` are the larger half of many objects, and are dropped unle
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -125,6 +125,13 @@ class LiveView(Protocol):
         """Return what is seen now."""
         ...
 
+    def strays(self, namespace: str) -> Iterable[ResourceKey]:
+        """Return the objects of a namespace that no Application tracks or wants, and that nothing owns.
+
+        Only of kinds that some Application uses: others are not watched.
+        """
+        ...
+
     def forget(self, application: ObjectKey) -> None:
         """Want nothing any more."""
         ...
@@ -132,3 +139,13 @@ class LiveView(Protocol):
     def kind(self, kind: ResourceKind, namespace: str) -> Kind[LiveObject]:
         """Return the Kind under which objects in that namespace are cached, for writes whose answers are kept."""
         ...
+
+
+def is_of_the_cluster(key: ResourceKey) -> bool:
+    """Return whether an object is one that clusters make by themselves in each namespace.
+
+    >>> is_of_the_cluster(ResourceKey("", "ConfigMap", "shop", "kube-root-ca.crt"))
+    True
+    """
+    own = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"), ("Service", "kubernetes")}
+    return not key.group and (key.kind, key.name) in own

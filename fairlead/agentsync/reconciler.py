@@ -23,7 +23,7 @@ import structlog
 from fairlead.agentsync._belief import believed
 from fairlead.agentsync._claims import claimed, is_rollout
 from fairlead.agentsync._judgement import asks_for_server_side_diff, diff_options, differ
-from fairlead.agentsync._live import LiveView, Sight
+from fairlead.agentsync._live import LiveView, Sight, is_of_the_cluster
 from fairlead.agentsync._performing import Performer
 from fairlead.agentsync._rendering import For, RenderHook, Renderings, Renders
 from fairlead.agentsync._reporting import Reporter
@@ -316,6 +316,7 @@ class ApplicationReconciler:
             is_acting=live.acting is not None,
             acted_at=live.acted_at,
             others=self._others(live, sight) if is_seen else {},
+            orphaned=self._orphaned(live) if is_seen else None,
             jitter=live.renders.jitter,
         )
 
@@ -330,6 +331,14 @@ class ApplicationReconciler:
             if owner and owner != tracking.application:
                 found[key] = owner
         return found
+
+    def _orphaned(self, live: _Live) -> int | None:
+        """Return how many objects of the destination namespace belong to nobody; None: nobody asked."""
+        spec, project = live.subject.spec, self.settings.project(live.subject, self._views.projects)
+        if spec is None or project is None or not project.warns_of_orphans or not spec.destination.namespace:
+            return None
+        strays = set(self._view.strays(spec.destination.namespace))
+        return sum(1 for key in strays if not is_of_the_cluster(key) and not project.ignores_orphan(key))
 
     # --- decide ------------------------------------------------------------------------------------------------------
 

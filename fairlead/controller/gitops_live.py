@@ -161,6 +161,15 @@ class LiveWatches:
         seen = _Seen(self._name(application), stores, lambda key: self._target(wanted, key))
         return Sight(live=seen, unread=unread, waiting=frozenset(waiting))
 
+    def strays(self, namespace: str) -> Iterable[ResourceKey]:
+        for kind, followed in self._kinds.items():
+            for watch in followed.watches.values():
+                for found in watch.store.list(namespace) if kind.namespaced else ():
+                    key = _key(kind, found)
+                    is_somebodys = bool(found.metadata.owner_references) or key in self._targets
+                    if not is_somebodys and not self._owner(_marks(kind, found.metadata)):
+                        yield key
+
     def forget(self, application: ObjectKey) -> None:
         self.follow(application, Wanted())
         self._wanted.pop(application, None)

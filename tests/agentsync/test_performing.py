@@ -128,6 +128,9 @@ class World(LiveView):
     def look(self, application: ObjectKey) -> Sight:
         raise AssertionError("the executor is told what lives")
 
+    def strays(self, namespace: str) -> tuple[ResourceKey, ...]:
+        raise AssertionError("the executor looks for nothing")
+
     def forget(self, application: ObjectKey) -> None:
         raise AssertionError("the executor follows nothing")
 

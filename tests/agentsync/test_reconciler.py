@@ -511,6 +511,27 @@ def test_a_project_is_minded_and_its_changes_are_seen() -> None:
     played(story)
 
 
+def test_objects_that_belong_to_nobody_are_counted_if_the_project_asks_for_it() -> None:
+    async def story(play: Play) -> None:
+        play.forge.push(config_map("one"))
+        play.cluster.apply([config_map(name) for name in ("stray", "known", "kube-root-ca.crt")], namespace="shop")
+        everywhere = [{"server": "*", "namespace": "*"}]
+        ignored = [{"group": "", "kind": "ConfigMap", "name": "known"}]
+        await play.project(
+            "shop", sourceRepos=["*"], destinations=everywhere, orphanedResources={"warn": True, "ignore": ignored}
+        )
+        async with play.process():
+            await play.application(syncPolicy=AUTOMATED, project="shop")
+            await play.synced()
+            await play.until(lambda: "OrphanedResourceWarning" in play.conditions())
+            assert play.conditions()["OrphanedResourceWarning"] == "Application has 1 orphaned resources"
+            await play.remove(CONFIG_MAPS, "stray")
+            await play.refresh()
+            await play.until(lambda: "OrphanedResourceWarning" not in play.conditions())
+
+    played(story)
+
+
 def test_weights_that_a_rollout_decides_are_never_reverted() -> None:
     async def story(play: Play) -> None:
         play.forge.push(ROLLOUT, ROUTE)
