@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -23,11 +23,12 @@ import structlog
 from fairlead.agentsync._belief import believed
 from fairlead.agentsync._claims import claimed, is_rollout
 from fairlead.agentsync._judgement import asks_for_server_side_diff, diff_options, differ
-from fairlead.agentsync._live import LiveView, Sight, is_of_the_cluster
+from fairlead.agentsync._live import LiveView, Sight, Wanted
 from fairlead.agentsync._performing import Performer
-from fairlead.agentsync._rendering import For, RenderHook, Renderings, Renders
+from fairlead.agentsync._rendering import RenderHook, Renderings, Renders
 from fairlead.agentsync._reporting import Reporter
 from fairlead.agentsync._serverdiff import ROUNDS_MAX, ServerDiffs
+from fairlead.agentsync._surroundings import Surroundings
 from fairlead.agentsync._wanting import Need, need
 from fairlead.agentsync._writing import DryRuns, Manner
 from fairlead.agentsync.actions import Action, ApplyWave, DryRun, Prune, Render
@@ -43,12 +44,10 @@ from fairlead.agentsync.machine import (
 )
 from fairlead.agentsync.observation import DestinationSeen, Observation, Result
 from fairlead.agentsync.offline import OfflineStore
-from fairlead.agentsync.resources import Object, ResourceKey, ServedKinds
+from fairlead.agentsync.resources import Object, ServedKinds
 from fairlead.agentsync.settings import GitOpsSettings
 from fairlead.agentsync.sources.port import (
     ManifestSources,
-    Verification,
-    VerificationMode,
 )
 from fairlead.agentsync.spec import ApplicationSpec
 from fairlead.agentsync.status import ApplicationStatus, Phase, decode_status
@@ -172,9 +171,18 @@ class ApplicationReconciler:
         self._clock = clock
         self._recorder = recorder
         self._wake = wake
-        self.settings = settings or GitOpsSettings()
+        self._surroundings = Surroundings(settings or GitOpsSettings(), views.projects, view, kinds)
         self._hook = hook
         self._live: dict[ObjectKey, _Live] = {}
+
+    @property
+    def settings(self) -> GitOpsSettings:
+        """How Applications are looked after; another value holds from the next look at each."""
+        return self._surroundings.settings
+
+    @settings.setter
+    def settings(self, found: GitOpsSettings) -> None:
+        self._surroundings.settings = found
 
     async def recover(self) -> None:
         """Read what the last process left. To be called once, before the first reconciliation.
@@ -259,7 +267,7 @@ class ApplicationReconciler:
         await self._kinds.look()
         objects = live.renders.objects()
         status = live.status
-        project = self.settings.project(live.subject, self._views.projects)
+        project = self._surroundings.project(live.subject)
         renders = live.renders
         mark = (
             renders.content,
@@ -285,24 +293,17 @@ class ApplicationReconciler:
     def _need(self, live: _Live, objects: tuple[Object, ...]) -> Need:
         spec = live.subject.spec
         namespace = spec.destination.namespace if spec is not None else ""
-        found = need(spec, live.status, objects, self._kinds, namespace, refuses=self._refuses(live.subject))
+        found = need(
+            spec, live.status, objects, self._kinds, namespace, refuses=self._surroundings.refuses(live.subject)
+        )
         if self._server_diffs(live) is not None:
             found = replace(found, wanted=replace(found.wanted, with_managers=True))
         return found
 
-    def _refuses(self, subject: Subject) -> Callable[[ResourceKey, bool], str]:
-        """Return why the project does not permit an object; a project that is not there permits nothing."""
-        project = self.settings.project(subject, self._views.projects)
-        if project is None or subject.spec is None:
-            return lambda key, namespaced: "there is no project"
-        seen = self.settings.destination(subject.spec.destination)
-        return lambda key, namespaced: project.resource_refusal(
-            key, namespaced=namespaced, server=seen.server, name=seen.name
-        )
-
     def _observe(self, live: _Live, sight: Sight) -> Observation:
         spec = live.subject.spec
         rendering, operation = live.renders.seen()
+        wanted = live.needs[1].wanted if live.needs is not None else Wanted()
         is_seen = not sight.waiting and not sight.unread and self._kinds.is_known
         return Observation(
             rendering=rendering,
@@ -311,34 +312,14 @@ class ApplicationReconciler:
             live_error=sight.error,
             served=self._kinds,
             destination=self.settings.destination(spec.destination) if spec is not None else DestinationSeen(),
-            project=self.settings.project(live.subject, self._views.projects),
+            project=self._surroundings.project(live.subject),
             results=live.results,
             is_acting=live.acting is not None,
             acted_at=live.acted_at,
-            others=self._others(live, sight) if is_seen else {},
-            orphaned=self._orphaned(live) if is_seen else None,
+            others=self._surroundings.others(live.subject, wanted.keys, sight.live) if is_seen else {},
+            orphaned=self._surroundings.orphaned(live.subject) if is_seen else None,
             jitter=live.renders.jitter,
         )
-
-    def _others(self, live: _Live, sight: Sight) -> Mapping[ResourceKey, str]:
-        """Return whose the targets are that another Application tracks."""
-        tracking = self.settings.tracking(live.subject.metadata)
-        assert live.needs is not None, "nobody looks without knowing at what"
-        found: dict[ResourceKey, str] = {}
-        for key in live.needs[1].wanted.keys:
-            seen = sight.live.find(key)
-            owner = tracking.owner_of(seen) if seen is not None else ""
-            if owner and owner != tracking.application:
-                found[key] = owner
-        return found
-
-    def _orphaned(self, live: _Live) -> int | None:
-        """Return how many objects of the destination namespace belong to nobody; None: nobody asked."""
-        spec, project = live.subject.spec, self.settings.project(live.subject, self._views.projects)
-        if spec is None or project is None or not project.warns_of_orphans or not spec.destination.namespace:
-            return None
-        strays = set(self._view.strays(spec.destination.namespace))
-        return sum(1 for key in strays if not is_of_the_cluster(key) and not project.ignores_orphan(key))
 
     # --- decide ------------------------------------------------------------------------------------------------------
 
@@ -430,7 +411,7 @@ class ApplicationReconciler:
         others: list[Action] = []
         for action in decision.actions:
             if isinstance(action, Render):
-                self._renderings.start(key, live.renders, action, self._for(live))
+                self._renderings.start(key, live.renders, action, self._surroundings.whom(live.subject))
             else:
                 others.append(action)
         if others and live.acting is None:
@@ -455,32 +436,6 @@ class ApplicationReconciler:
         if self._hook is not None:
             self._hook.on_results(succeeded=len(results) - len(failed), failed=len(failed))
         self._wake(key)
-
-    def _for(self, live: _Live) -> For:
-        spec = live.subject.spec or ApplicationSpec()
-        metadata = live.subject.metadata
-        has_charts = any(source.helm or source.chart for source in spec.all_sources)
-        project = self.settings.project(live.subject, self._views.projects)
-        policies = [project.signature_policy(source.repo_url) if project else None for source in spec.all_sources]
-        return For(
-            application=metadata.name,
-            project=spec.project_name,
-            namespace=spec.destination.namespace,
-            kube_version=self.settings.kube_version,
-            api_versions=self._api_versions() if has_charts else (),
-            verifications=tuple(
-                Verification(mode=VerificationMode(policy.mode or "none"), keys=policy.keys)
-                if policy is not None
-                else Verification()
-                for policy in policies
-            ),
-        )
-
-    def _api_versions(self) -> tuple[str, ...]:
-        found: set[str] = set()
-        for kind in self._kinds.all():
-            found |= {kind.api_version, f"{kind.api_version}/{kind.kind}"}
-        return tuple(sorted(found))
 
     # --- store -------------------------------------------------------------------------------------------------------
 
