@@ -17,7 +17,7 @@ import yaml
 
 from fairlead.agentsync.kinds import APPLICATIONS
 from fairlead.cli._demo.facts import Row
-from fairlead.cli._demo.manifests import Json
+from fairlead.cli._demo.manifests import Json, with_waypoint
 from fairlead.cli._demo.screen import Screen
 from fairlead.cli._demo.stage import GITOPS_NAMESPACE, MAIL, MAIL_CANARY, Stage
 from fairlead.controller.explain import explain_rollout
@@ -330,20 +330,7 @@ def surroundings(url: str) -> list[Json]:
     """Return what is there before Git is: the namespaces, the waypoint, and the Application."""
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": GITOPS_NAMESPACE}},
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {"istio.io/use-waypoint": "waypoint"}},
-        },
-        {
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "Gateway",
-            "metadata": {"name": "waypoint", "namespace": NAMESPACE},
-            "spec": {
-                "gatewayClassName": "istio-waypoint",
-                "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}],
-            },
-        },
+        *with_waypoint(NAMESPACE),
         {
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "AppProject",

@@ -61,6 +61,26 @@ NORMAL = Pace()
 FAST = Pace(rate=400, pause=6, last_pause=4, initial_delay=4)
 
 
+def with_waypoint(namespace: str) -> list[Json]:
+    """Return a namespace whose Services are behind a waypoint, and the waypoint."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": namespace, "labels": {"istio.io/use-waypoint": "waypoint"}},
+        },
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "Gateway",
+            "metadata": {"name": "waypoint", "namespace": namespace},
+            "spec": {
+                "gatewayClassName": "istio-waypoint",
+                "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}],
+            },
+        },
+    ]
+
+
 def surroundings(metric: Json) -> list[Json]:
     """Return everything but the Rollout.
 
@@ -68,20 +88,7 @@ def surroundings(metric: Json) -> list[Json]:
         metric: the provider block of the analysis and its condition.
     """
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {"istio.io/use-waypoint": "waypoint"}},
-        },
-        {
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "Gateway",
-            "metadata": {"name": "waypoint", "namespace": NAMESPACE},
-            "spec": {
-                "gatewayClassName": "istio-waypoint",
-                "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}],
-            },
-        },
+        *with_waypoint(NAMESPACE),
         *(_service(key.name) for key in (APEX, STABLE, CANARY)),
         {
             "apiVersion": "argoproj.io/v1alpha1",

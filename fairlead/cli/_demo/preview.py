@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairlead.cli._demo.facts import Row
-from fairlead.cli._demo.manifests import Json
+from fairlead.cli._demo.manifests import Json, with_waypoint
 from fairlead.cli._demo.screen import Screen
 from fairlead.cli._demo.stage import ACTIVE, PREVIEW, Stage
 from fairlead.controller.explain import explain_rollout
@@ -253,20 +253,7 @@ def surroundings(metric: Json) -> list[Json]:
     # One look that fails is enough: nobody depends on this version yet.
     judged = {**metric, "name": TEMPLATE, "initialDelay": "3s", "interval": "1s", "count": 5, "failureLimit": 0}
     return [
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {"istio.io/use-waypoint": "waypoint"}},
-        },
-        {
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "Gateway",
-            "metadata": {"name": "waypoint", "namespace": NAMESPACE},
-            "spec": {
-                "gatewayClassName": "istio-waypoint",
-                "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}],
-            },
-        },
+        *with_waypoint(NAMESPACE),
         *(
             {
                 "apiVersion": "v1",
