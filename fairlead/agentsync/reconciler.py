@@ -234,6 +234,12 @@ class ApplicationReconciler:
         live = self._live.get(key)
         return live.decision if live is not None else None
 
+    async def outlive(self, key: ObjectKey) -> None:
+        """Keep nothing of an object that is no more; one that is looked after is left alone."""
+        if key not in self._live:
+            await self._renderings.drop(key)
+            await self._reporter.drop(key)
+
     async def close(self) -> None:
         """End what is under way. What is written is complete at any time."""
         tasks = [task for live in self._live.values() for task in self._ended(live)]

@@ -158,6 +158,7 @@ class GitOpsPart:
                     around.create_task(self._events.run(), name="application-events"),
                     around.create_task(self._live.run(), name="live-watches"),
                     around.create_task(self._keep(), name="application-keeping"),
+                    around.create_task(self._tidy(), name="application-tidying"),
                 ]
                 await self.reconciler.recover()
                 await self._filled()
@@ -244,6 +245,30 @@ class GitOpsPart:
                 except OfflineError as error:
                     log.error("application_not_kept", object=name, error=str(error))
             await self._clock.sleep(1.0)
+
+    async def _tidy(self) -> None:
+        """Keep nothing of Applications that went while nobody of us was there to see it."""
+        await self._informers.wait_synced()
+        stores: tuple[tuple[Shelf, Store[Any]], ...] = (
+            (Shelf.DESIRED, self.applications),
+            (Shelf.REPORT, self.applications),
+            (Shelf.APPLICATION, self.applications),
+            (Shelf.PROJECT, self.projects),
+        )
+        for shelf, store in stores:
+            if not store.served:
+                continue  # a definition that is missing for a while takes nothing along
+            try:
+                kept = await self._offline.read(shelf)
+                for name in kept:
+                    namespace, _, own = name.rpartition("/")
+                    key = ObjectKey(namespace, own)
+                    if store.get(key) is None and key not in store.problems():
+                        log.info("offline_entry_outlived", shelf=str(shelf), name=name)
+                        await self._offline.drop(shelf, name)
+                        await self.reconciler.outlive(key)
+            except OfflineError as error:
+                log.error("offline_store_unreadable", error=str(error))
 
     # --- what wakes whom ---------------------------------------------------------------------------------------------
 

@@ -126,6 +126,31 @@ def test_an_application_that_is_deleted_on_the_hub_meanwhile_goes_here_too() -> 
     played(story, hub=True)
 
 
+def test_nothing_is_kept_of_an_application_that_went_while_nobody_was_there() -> None:
+    async def story(play: Play) -> None:
+        play.forge.push(config_map("one"))
+        async with play.process():
+            await play.application(**THERE)
+            await play.synced()
+            cut(play)
+            await play.edit(CONFIG_MAPS, "one", {"data": {"a": "by hand"}})
+            await asyncio.sleep(30)
+        assert isinstance(play.store, MemoryStore)
+        assert {shelf for shelf, entries in play.store.entries.items() if entries} == {
+            Shelf.DESIRED,
+            Shelf.APPLICATION,
+            Shelf.REPORT,
+        }
+        await play.delete()
+        async with play.process() as part:
+            await asyncio.sleep(30)
+            assert part.troubles() == []
+            assert {shelf for shelf, entries in play.store.entries.items() if entries} == set()
+            assert play.names() == ["one"]  # without the finalizer its objects stay, as upstream
+
+    played(story, hub=True)
+
+
 def test_a_hub_that_lost_its_statuses_is_told_again() -> None:
     async def story(play: Play) -> None:
         commit = play.forge.push(config_map("one"))
