@@ -199,6 +199,9 @@ class ApplicationReconciler:
             await self._drop(key)
             return None
         live = self._known(key, found)
+        if live.subject.spec is not None and self.settings.is_elsewhere(live.subject.spec.destination):
+            await self._drop(key)
+            return None
         for step in range(STEPS_MAX):
             sight, missing_at = await self._look(key, live)
             decision, seen, options = await self._decide(live, sight)

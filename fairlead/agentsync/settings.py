@@ -30,8 +30,8 @@ class GitOpsSettings:
         machine: what the decisions go by.
         system: what holds for all Applications.
         server, name: what this destination is called by Applications, besides the usual names of the local cluster.
-        is_agent: whether the control cluster is another one: then the usual names of a local cluster mean this
-            destination too, since nothing else can be reached from here.
+        is_agent: whether the control cluster is another one: Applications there that name another cluster are another
+            agent's, and left alone.
         dry_runs: how the dry run before a sync is made.
         server_side_diff: whether objects are compared as the server would, unless an Application says otherwise.
         default_project: whether a project `default` that does not exist permits everything, as upstream installs it.
@@ -62,6 +62,11 @@ class GitOpsSettings:
             return DestinationSeen()  # the spec is at fault, and its own check says so
         what = f"server {wanted.server}" if wanted.server else f"name {wanted.name}"
         return DestinationSeen(error=f"there is no cluster with {what}: expected {server} or {name}")
+
+    def is_elsewhere(self, wanted: Destination) -> bool:
+        """Return whether an Application is another agent's: two must never report on one."""
+        is_named = bool(wanted.server) != bool(wanted.name)
+        return self.is_agent and is_named and bool(self.destination(wanted).error)
 
     def project(self, subject: Subject, projects: View[AppProject]) -> Project | None:
         """Return the project that an Application names; None: there is none."""

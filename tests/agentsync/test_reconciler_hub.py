@@ -151,6 +151,25 @@ def test_nothing_is_kept_of_an_application_that_went_while_nobody_was_there() ->
     played(story, hub=True)
 
 
+def test_applications_for_another_cluster_are_another_agents() -> None:
+    async def story(play: Play) -> None:
+        play.forge.push(config_map("one"))
+        async with play.process():
+            await play.application(**{**THERE, "destination": {"name": "another", "namespace": "shop"}})
+            await asyncio.sleep(300)
+            assert play.status() == {} and play.names() == [] and play.reports == []
+            await play.patch({"spec": {"destination": {"name": "spoke"}}})
+            await play.synced()
+            play.reports.clear()
+            await play.patch({"spec": {"destination": {"name": "another"}}})
+            await play.edit(CONFIG_MAPS, "one", {"data": {"a": "by hand"}})
+            await asyncio.sleep(300)
+            assert play.read(CONFIG_MAPS, "one")["data"] == {"a": "by hand"}  # nobody of us cares any more
+            assert play.reports == []
+
+    played(story, hub=True)
+
+
 def test_a_hub_that_lost_its_statuses_is_told_again() -> None:
     async def story(play: Play) -> None:
         commit = play.forge.push(config_map("one"))
