@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fairlead.agentsync.kinds import INSTALLATION_ID, TRACKING_ID
+from fairlead.agentsync.kinds import IGNORE_RESOURCE_UPDATES, INSTALLATION_ID, TRACKING_ID
 from fairlead.agentsync.observation import LiveObjects
 from fairlead.agentsync.resources import Object, ResourceKey, ResourceKind
 from fairlead.core.objects import Kind, ObjectKey, ObjectMeta
@@ -29,7 +29,7 @@ _envelope = msgspec.json.Decoder(_Envelope)
 
 
 class LiveObject(msgspec.Struct, frozen=True, kw_only=True):
-    """An object of the destination cluster. Of its annotations only those by which it is found stay in `metadata`."""
+    """An object of the destination cluster. Of its annotations only those that caches read stay in `metadata`."""
 
     metadata: ObjectMeta
     raw: bytes
@@ -43,7 +43,7 @@ class LiveObject(msgspec.Struct, frozen=True, kw_only=True):
         return f"LiveObject({self.metadata.key}, {self.metadata.resource_version})"  # it may be a Secret
 
 
-_FINDING = (TRACKING_ID, INSTALLATION_ID)
+_KEPT = (TRACKING_ID, INSTALLATION_ID, IGNORE_RESOURCE_UPDATES)
 
 
 def live_kind(kind: ResourceKind, *, namespace: str = "", with_managers: bool = False) -> Kind[LiveObject]:
@@ -62,7 +62,7 @@ def live_kind(kind: ResourceKind, *, namespace: str = "", with_managers: bool = 
         metadata = envelope.metadata
         if not envelope.kind:
             raw = said + bytes(raw).lstrip()[1:]
-        found = {name: metadata.annotations[name] for name in _FINDING if name in metadata.annotations}
+        found = {name: metadata.annotations[name] for name in _KEPT if name in metadata.annotations}
         slim = msgspec.structs.replace(metadata, annotations=found)
         if not with_managers and b'"managedFields"' in raw:
             content = _plain.decode(raw)
@@ -112,6 +112,13 @@ class Sight:
     def error(self) -> str:
         """Why not everything can be seen, one line; empty: it can, or soon will."""
         return "; ".join(f"{kind.lstrip('/')}: {why}" for kind, why in sorted(self.unread.items()))
+
+
+def wakes_nobody(old: LiveObject | None, new: LiveObject | None) -> bool:
+    """Return whether a change is one that its object wants to be passed over in silence."""
+    if old is None or new is None or old.metadata.uid != new.metadata.uid:
+        return False  # that it comes or goes is never silent
+    return new.metadata.annotations.get(IGNORE_RESOURCE_UPDATES) == "true"
 
 
 class LiveView(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from fairlead.agentsync._live import LiveObject, Sight, Wanted, live_kind
+from fairlead.agentsync._live import LiveObject, Sight, Wanted, live_kind, wakes_nobody
 from fairlead.agentsync.resources import Object, ResourceKey, ResourceKind
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster
@@ -320,6 +320,8 @@ class LiveWatches:
     def _changed(self, kind: ResourceKind, change: Change[LiveObject]) -> None:
         if change.is_initial:
             return  # whoever follows the kind is woken once, when the whole list is there
+        if wakes_nobody(change.old, change.new):
+            return
         woken: set[ObjectKey] = set()
         for found in (change.old, change.new):
             if found is None:

@@ -167,6 +167,24 @@ def test_changes_wake_whom_they_concern() -> None:
     played(story)
 
 
+def test_an_object_may_want_its_updates_passed_over_but_not_its_end() -> None:
+    async def story(scene: Scene) -> None:
+        scene.config_map("noisy", application="web", annotations={"argocd.argoproj.io/ignore-resource-updates": "true"})
+        scene.live.follow(WEB, wanted(MAP))
+        await scene.settle()
+        scene.woken.clear()
+        await scene.cluster.patch(CONFIG_MAPS, ObjectKey("shop", "noisy"), MergePatch({"data": {"a": "2"}}))
+        await scene.settle()
+        assert scene.woken == []
+        [found] = scene.live.look(WEB).live.tracked()
+        assert found["data"] == {"a": "2"}  # it is seen all the same
+        await scene.cluster.delete(CONFIG_MAPS, ObjectKey("shop", "noisy"))
+        await scene.settle()
+        assert scene.woken == [WEB]
+
+    played(story)
+
+
 def test_what_we_write_is_seen_at_once() -> None:
     async def story(scene: Scene) -> None:
         scene.live.follow(WEB, wanted(MAP))
