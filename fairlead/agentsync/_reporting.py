@@ -16,6 +16,7 @@ import structlog
 from fairlead.agentsync._belief import as_json, from_json, outgoing, rebased, too_large
 from fairlead.agentsync.kinds import APPLICATIONS, Application
 from fairlead.agentsync.offline import OfflineError, OfflineStore, Shelf
+from fairlead.agentsync.status import decode_status
 from fairlead.core.backoff import Backoff
 from fairlead.core.clock import Clock
 from fairlead.core.cluster import Cluster, MergePatch
@@ -26,6 +27,7 @@ from fairlead.core.objects import ObjectKey
 log = structlog.get_logger(__name__)
 
 CONFLICTS_MAX = 5
+TIME_EVERY = timedelta(minutes=10)
 RETRY = Backoff(first=2.0, most=60.0)
 
 
@@ -139,7 +141,7 @@ class Reporter:
         for _ in range(CONFLICTS_MAX):
             stored = self._stored[key]
             patch = outgoing(stored, ours)
-            if not patch:
+            if not patch or self._only_tells_the_time(stored, patch):
                 await self._delivered(key)
                 return stored
             try:
@@ -183,6 +185,16 @@ class Reporter:
         return key in self._writing
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _only_tells_the_time(self, stored: Application, patch: dict[str, Any]) -> bool:
+        """Whether nothing is new but when it was compared, and what is stored of that is still young.
+
+        A thousand Applications are compared every few minutes, and each write of that is told to all who watch.
+        """
+        if patch.keys() != {"status"} or patch["status"].keys() != {"reconciledAt"}:
+            return False
+        before = decode_status(stored.status).reconciled_at
+        return before is not None and self._clock.now() - before < TIME_EVERY
 
     async def _write(self, key: ObjectKey, patch: dict[str, Any]) -> Application:
         self._writing.add(key)

@@ -259,8 +259,8 @@ def test_nothing_is_written_while_nothing_changes() -> None:
             play.reports.clear()
             await asyncio.sleep(3600)
             assert play.writes == []
-            # A comparison is dated: one report for each, as upstream.
-            assert len(play.reports) <= 3600 / 120 + 2
+            # That it was compared again is no news: the date is brought up to date now and then.
+            assert 1 <= len(play.reports) <= 3600 / 600 + 1
 
     played(story)
 

@@ -14,7 +14,7 @@ from fairlead.agentsync.offline import Shelf
 from fairlead.core.cluster import Cluster, MergePatch
 from fairlead.core.errors import ClusterError, Conflict, Forbidden, Invalid, Unavailable
 from fairlead.core.forwarding import Forwarding, R, Write
-from fairlead.core.objects import ObjectKey
+from fairlead.core.objects import ObjectKey, rfc3339
 from fairlead.testing.clock import LoopClock, run_virtual
 from fairlead.testing.cluster import SimulatedCluster
 from tests.agentsync.stage import RAW, MemoryStore
@@ -96,6 +96,25 @@ def test_what_is_decided_is_written_and_nothing_is_written_twice() -> None:
         assert scene.status()["sync"]["status"] == "Synced" and scene.writes == 1
         assert await reporter.report(KEY, ours) is not None and scene.writes == 1
         assert not reporter.pending and reporter.retry_at(KEY) is None
+
+    played(story)
+
+
+def test_the_date_of_a_comparison_alone_is_written_now_and_then() -> None:
+    async def story(scene: Scene) -> None:
+        def dated() -> dict[str, Any]:
+            return {"status": {"reconciledAt": rfc3339(scene.clock.now())}}
+
+        reporter = scene.reporter()
+        ours = believed(reporter.ours(KEY, await scene.found()), {**SYNCED, **dated()})
+        ours = await reporter.report(KEY, ours) or ours
+        for _ in range(9):
+            await asyncio.sleep(65)
+            assert await reporter.report(KEY, believed(ours, dated())) is not None
+        assert scene.writes == 1 and not reporter.pending
+        await asyncio.sleep(65)
+        await reporter.report(KEY, believed(ours, dated()))
+        assert scene.writes == 2 and scene.status()["reconciledAt"] == rfc3339(scene.clock.now())
 
     played(story)
 
