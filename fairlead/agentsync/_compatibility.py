@@ -110,7 +110,7 @@ TABLE: tuple[Entry, ...] = (
     *_honoured(_PROJECT, "signatureKeys[].**", "sourceIntegrity.**", "syncWindows[].**"),
     Entry(
         f"{_PROJECT}.orphanedResources.**",
-        Support.IGNORED,
-        "the agent watches only what Applications name, so it does not look for objects of nobody",
+        Support.HONOURED,
+        "among the kinds that Applications use: others are not watched",
     ),
 )
