@@ -23,6 +23,7 @@ PURE = {
     "analysis": "import fairlead.analysis.machine, fairlead.analysis.spec, fairlead.analysis.status",
     "mesh_routing": "import fairlead.mesh_routing.spec, fairlead.mesh_routing.observation",
     "secrets": "import fairlead.secrets.machine, fairlead.secrets.spec, fairlead.secrets.status",
+    "agentsync": "import fairlead.agentsync.machine, fairlead.agentsync.spec, fairlead.agentsync.status",
 }
 HELP = "import sys; from fairlead.cli.main import main; sys.argv = ['fairlead', '--help']; main()"
 RUNS = 9
