@@ -29,6 +29,8 @@ from fairlead.runtime.store import Change, Store
 
 log = structlog.get_logger(__name__)
 
+BEHIND_SECONDS = 120.0  # what was seen that long ago, and cannot be looked at since, says nothing about now
+_QUIET_SECONDS = 60.0  # a watch that has not failed for that long has recovered: an outage fails twice a minute
 IDLE_SECONDS = 60.0  # how long a watch that nobody needs any more goes on: Applications are deleted and made again
 _BROKEN_PAUSE_SECONDS = 5.0
 _BY_APPLICATION = "application"
@@ -46,6 +48,21 @@ class _Watch:
     reflector: Reflector[LiveObject]
     task: asyncio.Task[None]
     unwanted_at: float | None = None
+    failing_since: float | None = None
+    failed_at: float = 0.0
+    is_told_behind: bool = False
+
+    def failed(self, now: float) -> None:
+        """Take note of a failure."""
+        if self.failing_since is None or now - self.failed_at >= _QUIET_SECONDS:
+            self.failing_since = now
+        self.failed_at = now
+
+    def is_behind(self, now: float) -> bool:
+        """Return whether it has been failing for so long that what it shows may be far from the truth."""
+        if self.failing_since is None or now - self.failed_at >= _QUIET_SECONDS:
+            return False
+        return now - self.failing_since >= BEHIND_SECONDS
 
 
 @dataclass(slots=True)
@@ -113,6 +130,7 @@ class LiveWatches:
             while True:
                 await self._clock.sleep(IDLE_SECONDS / 2)
                 self._drop_idle()
+                self._tell_recovered()
         finally:
             await self.close()
 
@@ -144,6 +162,7 @@ class LiveWatches:
 
     def look(self, application: ObjectKey) -> Sight:
         wanted = self._wanted.get(application, Wanted())
+        now = self._clock.monotonic()
         unread: dict[str, str] = {}
         waiting: set[str] = set()
         stores: list[tuple[ResourceKind, Store[LiveObject]]] = []
@@ -152,7 +171,7 @@ class LiveWatches:
             label = f"{kind.group}/{kind.kind}"
             for watch in self._watches_for(followed, wanted):
                 stores.append((kind, watch.store))
-                if watch.store.has_synced:
+                if watch.store.has_synced and not watch.is_behind(now):
                     continue
                 if (failure := watch.reflector.failure) is not None:
                     unread[label] = str(failure)
@@ -296,9 +315,26 @@ class LiveWatches:
             if isinstance(failure, Forbidden) and not namespace and followed.served.namespaced and not self._only:
                 self._narrow(followed)
                 return
+            if failure is not None:
+                now = self._clock.monotonic()
+                watch.failed(now)
+                if watch.is_behind(now) and not watch.is_told_behind:
+                    watch.is_told_behind = True
+                    self._wake_followers(followed)
+            else:
+                watch.failing_since = None
             if watch.store.has_synced != was_synced or (reflector.trouble and not was_synced and not told):
                 was_synced, told = watch.store.has_synced, reflector.trouble
                 self._wake_followers(followed)
+
+    def _tell_recovered(self) -> None:
+        """Wake those who were told that something is behind, and is no more."""
+        now = self._clock.monotonic()
+        for followed in tuple(self._kinds.values()):
+            for watch in followed.watches.values():
+                if watch.is_told_behind and not watch.is_behind(now):
+                    watch.is_told_behind = False
+                    self._wake_followers(followed)
 
     def _narrow(self, followed: _Followed) -> None:
         """Look at single namespaces from now on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,8 @@ from fairlead.agentsync.resources import ResourceKey, ResourceKind, name_of
 from fairlead.agentsync.tracking import Tracking, owner_of
 from fairlead.controller import gitops_live
 from fairlead.controller.gitops_live import LiveWatches
-from fairlead.core.cluster import MergePatch, Page
-from fairlead.core.errors import Forbidden
+from fairlead.core.cluster import MergePatch, Page, WatchEvent
+from fairlead.core.errors import Forbidden, Unavailable
 from fairlead.core.forwarding import Forwarding
 from fairlead.core.kinds import SECRETS, carried
 from fairlead.core.objects import Kind, ObjectKey, T
@@ -36,12 +36,25 @@ class Allowed(Forwarding):
         super().__init__(inner)
         self.namespaces = namespaces  # by plural; None: everything is allowed
         self.lists: list[tuple[str, str]] = []
+        self.is_away = False
 
     async def list(self, kind: Kind[T], *, namespace: str = "", **more: Any) -> Page[T]:
         self.lists.append((kind.plural, namespace))
+        self._check()
         if self.namespaces is not None and namespace not in self.namespaces.get(kind.plural, set()):
             raise Forbidden(f"{kind.plural} is forbidden in {namespace or 'all namespaces'}", status=403)
         return await super().list(kind, namespace=namespace, **more)
+
+    async def watch(self, kind: Kind[T], **how: Any) -> AsyncIterator[WatchEvent[T]]:
+        self._check()
+        async with aclosing(super().watch(kind, **how)) as stream:  # type: ignore[type-var]
+            async for event in stream:
+                self._check()
+                yield event
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise Unavailable("connection refused")
 
 
 @dataclass
@@ -245,6 +258,27 @@ def test_a_short_pause_of_need_costs_no_second_list() -> None:
         scene.live.follow(WEB, wanted(MAP))
         await asyncio.sleep(gitops_live.IDLE_SECONDS * 3)
         assert scene.allowed.lists == [("configmaps", "")]
+
+    played(story)
+
+
+def test_a_cluster_that_does_not_answer_for_long_is_not_taken_for_what_it_was() -> None:
+    async def story(scene: Scene) -> None:
+        scene.config_map("ours", application="web")
+        scene.live.follow(WEB, wanted(MAP))
+        await scene.settle()
+        scene.woken.clear()
+        scene.allowed.is_away = True
+        await asyncio.sleep(60)
+        assert scene.live.look(WEB).error == ""  # a restart is not worth a word
+        await asyncio.sleep(600)
+        assert "connection refused" in scene.live.look(WEB).error
+        assert scene.woken == [WEB]
+        scene.allowed.is_away = False
+        await asyncio.sleep(150)
+        assert scene.live.look(WEB).error == "" and scene.woken == [WEB, WEB]
+        await asyncio.sleep(3000)
+        assert scene.live.look(WEB).error == "" and scene.woken == [WEB, WEB]
 
     played(story)
 
