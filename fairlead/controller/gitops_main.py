@@ -230,7 +230,7 @@ async def prepared(
             sources,
             config,
             clock,
-            GitOpsMetrics(registry),
+            GitOpsMetrics(registry, namespace=settings.namespace),
             kube_version=await _version(local),
         )
         if settings.webhooks.port is not None:

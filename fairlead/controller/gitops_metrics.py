@@ -94,9 +94,11 @@ class GitOpsMetrics:
 
     Args:
         registry: what `/metrics` prints.
+        namespace: where the Applications are.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, *, namespace: str = "") -> None:
+        self._namespace = namespace
         self._gauges = _ApplicationGauges()
         registry.register(self._gauges)
         self._reconciled = Histogram(
@@ -127,7 +129,7 @@ class GitOpsMetrics:
 
     def on_reconcile(self, name: str, seconds: float, error: str) -> None:
         """Count one reconciliation of the controller `name`; `error` is empty if it succeeded."""
-        self._reconciled.labels("").observe(seconds)
+        self._reconciled.labels(self._namespace).observe(seconds)
         if error:
             self._errors.labels(error).inc()
 
