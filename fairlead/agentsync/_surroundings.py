@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from fairlead.agentsync._live import LiveView, is_of_the_cluster
 from fairlead.agentsync._project_spec import GpgPolicy
 from fairlead.agentsync._rendering import For
-from fairlead.agentsync.kinds import AppProject
+from fairlead.agentsync.kinds import Application, AppProject
 from fairlead.agentsync.machine import Subject
 from fairlead.agentsync.observation import LiveObjects
 from fairlead.agentsync.project import Project
 from fairlead.agentsync.resources import ResourceKey, ServedKinds
 from fairlead.agentsync.settings import GitOpsSettings
 from fairlead.agentsync.sources.port import Verification, VerificationMode
-from fairlead.agentsync.spec import ApplicationSpec
+from fairlead.agentsync.spec import ApplicationSpec, decode_spec
 from fairlead.core.cluster import View
+from fairlead.core.errors import SpecError
 
 
 class Surroundings:
@@ -32,6 +33,15 @@ class Surroundings:
         self._projects = projects
         self._view = view
         self._kinds = kinds
+
+    def is_elsewhere(self, found: Application) -> bool:
+        """Return whether an Application is another agent's; one that cannot be understood is everybody's."""
+        if not self.settings.is_agent:
+            return False
+        try:
+            return self.settings.is_elsewhere(decode_spec(found.spec).destination)
+        except SpecError:
+            return False
 
     def project(self, subject: Subject) -> Project | None:
         """Return the project that an Application names; None: there is none."""

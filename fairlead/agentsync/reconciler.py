@@ -198,10 +198,11 @@ class ApplicationReconciler:
         if found is None:
             await self._drop(key)
             return None
-        live = self._known(key, found)
-        if live.subject.spec is not None and self.settings.is_elsewhere(live.subject.spec.destination):
-            await self._drop(key)
+        if self._surroundings.is_elsewhere(found):
+            if key in self._live:  # it was ours until now
+                await self._drop(key)
             return None
+        live = self._known(key, found)
         for step in range(STEPS_MAX):
             sight, missing_at = await self._look(key, live)
             decision, seen, options = await self._decide(live, sight)
