@@ -2,8 +2,9 @@
 
     python -m fairlead.controller.crds --write
 
-Names, scopes, short names, subresources and printer columns are those of Argo Rollouts, Argo CD and External Secrets, whose own
-definitions work as well. Unknown fields are kept everywhere, and nothing inside a pod template is checked.
+Names, scopes, short names, subresources and printer columns are those of Argo Rollouts, Argo CD and External
+Secrets, whose own definitions work as well. Unknown fields are kept everywhere, and nothing inside a pod template is
+checked.
 
 Source: argo-rollouts: manifests/crds/.
 """
