@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from importlib import resources
 from typing import Any, Final
 
 import msgspec
@@ -81,6 +80,8 @@ UNKNOWN: Final = Shape()
 
 @lru_cache(maxsize=1)
 def _table() -> dict[str, Any]:
+    from importlib import resources  # takes as long to import as the rest of this module
+
     raw = resources.files(__package__).joinpath("_builtin_types.json").read_bytes()
     found: dict[str, Any] = msgspec.json.decode(raw)
     found["types"] |= _EXTENSIONS
