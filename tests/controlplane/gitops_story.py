@@ -283,6 +283,29 @@ class Story:
         after = [_digest(await live_in(self.cluster, name)) for name in (SHOP, EDGE)]
         assert after == before, f"commit {commit.number} ({commit.message}) changed something"
 
+    async def outlast_an_outage(self) -> None:
+        """Cut the Git host off, and remove something by hand: it comes back, as the last good commit has it."""
+        assert self.deployed is not None, "something was deployed before"
+        self.host.is_away = True
+        await self.refresh()
+        config_maps, key = KINDS["ConfigMap"], ObjectKey(SHOP, "settings")
+        before = (await self.cluster.get(config_maps, key)).metadata.uid
+        await self.cluster.delete(config_maps, key)
+
+        def is_back(found: Document) -> bool:
+            return (found.get("status") or {}).get("sync", {}).get("status") == "Synced" and not found.get("operation")
+
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _WAIT_SECONDS
+        while not (("ConfigMap", "settings") in await live_in(self.cluster, SHOP) and is_back(await self.status(SHOP))):
+            assert loop.time() < deadline, "what was removed by hand is not put back while Git is away"
+            await asyncio.sleep(_POLL_SECONDS)
+        assert (await self.cluster.get(config_maps, key)).metadata.uid != before
+        self.host.is_away = False
+        await self.refresh()
+        await self.until_deployed(self.deployed)
+        await self.judge(self.deployed)
+
     async def _kill_in_the_middle(self, commit: Commit) -> None:
         """Kill the controller when a sync has begun to write, and start it again."""
         loop = asyncio.get_running_loop()

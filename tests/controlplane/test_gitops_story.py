@@ -38,6 +38,7 @@ pytestmark = [pytest.mark.real, pytest.mark.xdist_group("controlplane"), pytest.
 
 _ROUTINE_STRIDE = 6  # of the good commits that only change a value, so many are pushed before one is waited for
 _KILLED_AT = (17, 30)  # commits whose sync the controller does not live to see
+_OUTAGE_AFTER = 36
 FLAGS = ("--gitops", "--no-leader-elect", "--settle=0s", "--drain=0s", "--sync-wave-delay=100ms")
 
 
@@ -104,6 +105,8 @@ async def test_sixty_commits_end_like_a_fresh_apply(control_plane: ControlPlane,
                     await story.endure(commit)
                 elif _is_waited_for(history, index):
                     await story.deploy(commit, is_killed=commit.number in _KILLED_AT)
+                if commit.number == _OUTAGE_AFTER:
+                    await story.outlast_an_outage()
             assert story.deaths == len(_KILLED_AT)
             for name in (SHOP, EDGE):
                 await _assert_like_a_fresh_apply(story, control_plane, name)
@@ -128,10 +131,15 @@ async def _assert_like_a_fresh_apply(story: Story, plane: ControlPlane, name: st
 
 
 def _assert_cheap(costs: list[Cost]) -> None:
-    """Nothing is written but what the commit changes, and nothing is read but after a conflict."""
+    """Nothing is written but what the commit changes, and nothing is read but after a conflict.
+
+    A status tells that a sync begins and how it ended, and a few times more if there are hooks and waves between.
+    """
     assert len(costs) > 20
     assert [cost for cost in costs if len(cost.written) > cost.changed] == []
     assert [cost for cost in costs if len(cost.reads) > cost.conflicts] == []
+    assert [cost for cost in costs if cost.reports > (20 if cost.hooks else 6)] == []
+    assert any(cost.changed and cost.reports == 2 for cost in costs)
 
 
 async def _assert_silent(story: Story, history: list[Commit]) -> None:
