@@ -131,7 +131,7 @@ class _Syncing:
         self.acted_at = acted_at
         before = {(result.key, sync_phase(result)): result for result in recorded}
         self.all = [Doing(task, before.pop((task.key, task.phase), None)) for task in tasks]
-        self.gone = tuple(before.values())  # of what needs nothing any more, such as the namespace that was made
+        self.gone = before  # of what needs nothing any more: the namespace that was made, what was pruned
         self.fresh = tuple(fresh)
         self.wake_at: datetime | None = None
         self.has_run = any(not result.dry_run for result in self.fresh)  # a wave has come to its end just now
@@ -142,6 +142,7 @@ class _Syncing:
         for result in self.fresh:
             doing = by_key.get((result.key, result.phase))
             if doing is None:
+                self._record_gone(result)
                 continue
             if result.dry_run and result.is_successful and not self.manner.dry_run:
                 doing.record("", "")  # it was tried: that it need not be tried again is all that this says
@@ -151,8 +152,26 @@ class _Syncing:
                 phase = Phase.SUCCEEDED  # nothing was made that could run
             doing.record(phase, result.message, result.status)
 
+    def _record_gone(self, result: Result) -> None:
+        """Note what became of an object that is out of sight by now, as one that was pruned a moment ago."""
+        if result.dry_run:
+            return
+        at = (result.key, result.phase)
+        before = self.gone.get(at)
+        self.gone[at] = ResourceResult(
+            group=result.key.group,
+            version=before.version if before is not None else "",
+            kind=result.key.kind,
+            namespace=result.key.namespace,
+            name=result.key.name,
+            status=result.status,
+            message=result.message,
+            hook_phase=PHASES[result.status],
+            sync_phase=result.phase,
+        )
+
     def answer(self, phase: Phase, message: str, *actions: Action) -> Pass:
-        results = (*self.gone, *(doing.result for doing in self.all if doing.result is not None))
+        results = (*self.gone.values(), *(doing.result for doing in self.all if doing.result is not None))
         if phase.is_completed:  # what was tried and never done is no result
             results = tuple(result for result in results if result.hook_phase)
         return Pass(phase=phase, message=message, results=results, actions=actions, wake_at=self.wake_at)

@@ -196,6 +196,21 @@ def test_prunes_come_before_what_is_applied_and_name_the_incarnation() -> None:
     assert [(one.key.name, one.uid, one.version) for one in actions[0].removals] == [("gone", "abc", "v1")]
 
 
+def test_what_was_pruned_is_told_even_when_it_is_out_of_sight_before_that() -> None:
+    found = tasks([manifest("ConfigMap", "one")], [alive("ConfigMap", "old")])
+    (old,) = [one for one in found if one.key.name == "old"]
+    recorded = step(found, (), tried(found), prune=True).results
+    done = (
+        Result(key=old.key, phase=old.phase, status=ResultCode.PRUNED, message="pruned"),
+        Result(key=found[-1].key, phase=SyncPhase.SYNC, status=ResultCode.SYNCED, message="configmap/one created"),
+    )
+    passed = step(tasks([manifest("ConfigMap", "one")], [alive("ConfigMap", "one")]), recorded, done, prune=True)
+    assert passed.phase is Phase.SUCCEEDED
+    told = {one.name: (one.version, one.status, one.message, one.hook_phase) for one in passed.results}
+    assert told["old"] == ("v1", "Pruned", "pruned", "Succeeded")
+    assert set(told) == {"old", "one"}
+
+
 def test_what_is_going_already_counts_as_pruned_and_is_waited_for() -> None:
     gone = alive("ConfigMap", "gone")
     gone["metadata"]["deletionTimestamp"] = "2026-03-02T09:00:00Z"

@@ -131,7 +131,8 @@ async def test_a_watch_resumes_where_a_list_ended(arena: Arena) -> None:
     await arena.cluster.delete(WIDGETS, arena.key("one"))
     events = await read(arena, WIDGETS, version, 3)
     assert names(events) == [(EventType.ADDED, "one"), (EventType.MODIFIED, "one"), (EventType.DELETED, "one")]
-    assert events[0].object == made
+    seen = events[0].object
+    assert isinstance(seen, Manifest) and (seen.metadata, seen.content) == (made.metadata, made.content)
     versions = [int(event.resource_version) for event in events]
     assert versions == sorted(versions)
     # From any event on, the rest comes again.
