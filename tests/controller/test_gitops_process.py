@@ -172,6 +172,8 @@ async def test_a_push_refreshes_whom_it_concerns(tmp_path: Path) -> None:
             annotations: Callable[[], Any] = lambda: (  # noqa: E731
                 (scene.cluster.read(APPLICATIONS, WEB) or {})["metadata"].get("annotations") or {}
             )
+            # From the first status on, the controller has seen the Application.
+            await scene.until(lambda: bool((scene.cluster.read(APPLICATIONS, WEB) or {}).get("status")))
             payload = {"ref": "refs/heads/main", "repository": {"html_url": "https://git.example/shop/web"}}
             body = json.dumps(payload).encode()
             headers = {"x-github-event": "push"}
