@@ -37,7 +37,7 @@ $(VENV)/.dev: setup.cfg pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,e2e]'
 	@touch $@ $(VENV)/.fast $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## a good canary promoted, a bad one stopped, on an embedded cluster with a real Envoy (ARGS=--fast)
+demo: $(VENV)/.demo  ## canaries, a secret, blue-green and commits on an embedded cluster with a real Envoy (ARGS=--fast)
 	$(call say,fairlead demo $(ARGS))
 	@$(BIN)/fairlead demo $(ARGS)
 
